@@ -1,0 +1,91 @@
+// Contract of services/ics-router: the node map (endpoints and transports of each node), channel
+// states, round trips, and the grants that open out-of-line streams. v1: first version.
+import { z } from 'zod';
+import { defineContract, message, rpc } from './contract.ts';
+import { endpointNode, incarnation, member, nodeNum, serviceBootId, serviceName } from './ids.ts';
+import { serviceOps } from './service.ts';
+
+export const transportName = z.enum(['nats', 'tcp', 'memory']);
+export type TransportName = z.infer<typeof transportName>;
+
+/** Where a service of a node is reached directly. */
+export const serviceEndpoint = z.object({
+  node: nodeNum,
+  incarnation,
+  service: serviceName,
+  bootId: serviceBootId,
+  /** host:port for each interconnect, best first; empty: bus only. */
+  tcp: z.array(z.object({ host: z.string(), port: z.int() })),
+});
+export type ServiceEndpoint = z.infer<typeof serviceEndpoint>;
+
+export const channelState = z.enum(['opening', 'up', 'flushing', 'down']);
+
+export const ics = defineContract('ics', 1, {
+  ...serviceOps,
+  register: rpc({
+    summary:
+      'A service of this node tells where it is reached; answered with the whole node map. Repeated after every start.',
+    request: serviceEndpoint,
+    reply: z.object({ map: z.array(serviceEndpoint) }),
+    errnos: ['EAGAIN', 'ESTALE'],
+    priority: 2,
+  }),
+  map: message({
+    summary:
+      'The node map of the sender, sent by routers to each other and to the services of their own node when it changed.',
+    request: z.object({ node: endpointNode, map: z.array(serviceEndpoint) }),
+    reply: z.undefined(),
+    priority: 3,
+  }),
+  grant: rpc({
+    summary:
+      'Opens an out-of-line stream to a service of this node: a one-time token and where to connect. EHOSTDOWN: the channel to the peer is down or flushing.',
+    request: z.object({
+      service: serviceName,
+      /** The node that will connect; 0 for a client. */
+      peer: endpointNode,
+      purpose: z.string().max(32),
+    }),
+    reply: z.object({
+      /** 32 hex digits; bound to this stream, presented again with the offset to resume. */
+      token: z.string().regex(/^[0-9a-f]{32}$/),
+      addresses: z.array(z.string()),
+    }),
+    errnos: ['EHOSTDOWN', 'EAGAIN'],
+    priority: 2,
+  }),
+  route: rpc({
+    summary:
+      'Best way to a node as measured: its addresses in order of round trip. EHOSTDOWN as for `grant`.',
+    request: z.object({ peer: member }),
+    reply: z.object({ addresses: z.array(z.string()), rttMs: z.number() }),
+    errnos: ['EHOSTDOWN', 'EAGAIN'],
+    priority: 2,
+  }),
+  ping: rpc({
+    summary: 'Answers at once; routers measure round trips with it, over each transport.',
+    request: z.object({ transport: transportName }),
+    reply: z.object({}),
+    errnos: [],
+    priority: 3,
+    timeoutMs: 1_000,
+  }),
+  channels: rpc({
+    summary:
+      'State, transport, round trip and throttling counters of the channel to each node. [ics_geticsinfo]',
+    request: z.object({}),
+    reply: z.object({
+      channels: z.array(
+        z.object({
+          node: nodeNum,
+          state: channelState,
+          transport: transportName.optional(),
+          rttMs: z.partialRecord(transportName, z.number()),
+          counters: z.record(z.string(), z.number()),
+        }),
+      ),
+    }),
+    errnos: [],
+  }),
+});

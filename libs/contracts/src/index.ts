@@ -1,0 +1,11 @@
+// Every export of the contracts, by file.
+export * from './clms.ts';
+export * from './contract.ts';
+export * from './envelope.ts';
+export * from './errno.ts';
+export * from './ics.ts';
+export * from './ids.ts';
+export * from './rendezvous.ts';
+export * from './service.ts';
+export * from './subjects.ts';
+export * from './vproc.ts';

@@ -1,0 +1,432 @@
+// Contract of services/vproc: one process table. An operation on a pid goes to the pid's origin node
+// (or its surrogate), which knows where the process executes; the move protocol runs between the
+// execution nodes. v1: first version. [OpenSSI vproc; signal(7), wait(2)]
+import { z } from 'zod';
+import { defineContract, rpc } from './contract.ts';
+import { incarnation, nodeNum, pid, transId } from './ids.ts';
+import { serviceOps } from './service.ts';
+
+/** What ps(1) would say, plus `moving` (between two nodes) and `frozen` (its node lost its lease). */
+export const processState = z.enum([
+  'running',
+  'sleeping',
+  'disk',
+  'stopped',
+  'traced',
+  'zombie',
+  'idle',
+  'moving',
+  'frozen',
+  'exited',
+]);
+
+export const processInfo = z.object({
+  pid,
+  /** 0: its parent is outside the table (the node's init). */
+  ppid: z.int().min(0),
+  pgid: z.int().min(0),
+  sid: z.int().min(0),
+  /** Node it executes on. */
+  node: nodeNum,
+  /** Node whose range the pid is from, or its surrogate now. */
+  origin: nodeNum,
+  state: processState,
+  kind: z.enum(['native', 'actor']),
+  command: z.string(),
+  uid: z.int().min(0),
+  threads: z.int().min(0),
+  /** Resident set, bytes. */
+  rssBytes: z.int().min(0),
+  /** CPU time used, ms. */
+  cpuMs: z.number().min(0),
+  /** Committed moves so far. */
+  hop: z.int().min(0),
+});
+export type ProcessInfo = z.infer<typeof processInfo>;
+
+export const exitStatus = z.object({
+  pid,
+  /** exit(3) code, null when a signal ended it. */
+  code: z.int().min(0).max(255).nullable(),
+  /** Signal name as kill -l spells it (`SIGTERM`), null when it exited. */
+  signal: z.string().nullable(),
+  /** Why, where it was not the program's own end: EHOSTDOWN, its node died. */
+  reason: z.enum(['EHOSTDOWN']).optional(),
+  rusage: z
+    .object({ userMs: z.number(), systemMs: z.number(), maxRssBytes: z.number() })
+    .optional(),
+});
+export type ExitStatus = z.infer<typeof exitStatus>;
+
+/** Stable reason codes for what cannot move. A code stays listed when it is no longer given. */
+export const moveReasonCode = z.enum([
+  'ESELF', // the target is where it already is
+  'ENODE', // the target is not UP or runs no native processes
+  'EKERNELFEATURE', // criu, its version or the kernel differ
+  'ECPU', // the target's CPU lacks flags the source has
+  'ENOFILE', // a file, binary or library is missing at the target, or another one
+  'EPIDBUSY', // a pid, tid, pgid or sid is in use at the target
+  'EPIDRANGE', // a pid outside every node's range
+  'ETCPADDR', // established TCP without a floating address
+  'EIOURING',
+  'EUSERFAULTFD',
+  'EBPF',
+  'EPERFFD',
+  'ELANDLOCK',
+  'EINOTIFY',
+  'EDEVICE',
+  'ESYSVIPC',
+  'EPOSIXMQ',
+  'EUSERNS',
+  'EPTRACE',
+  'EEXTERNALFD',
+  'EUNIXPEER',
+  'ETTY', // a terminal that is not the cluster's
+  'ESESSION', // shares its session or group with processes that would stay
+  'EPARENT', // its parent stays and no stub can stand in
+  'EKIND', // an actor whose definition the target does not have
+  'EPINNED', // started with onnode -p
+  'ENOSPACE', // the target has no room for the images
+  'EFROZEN',
+  'EDUMP',
+  'ERESTORE',
+]);
+export type MoveReasonCode = z.infer<typeof moveReasonCode>;
+export const moveReason = z.object({
+  code: moveReasonCode,
+  pid: pid.optional(),
+  detail: z.string(),
+});
+export type MoveReason = z.infer<typeof moveReason>;
+
+/** A process as the nodes tell each other: enough for origin tables and their rebuild. */
+export const originEntry = z.object({
+  pid,
+  ppid: z.int().min(0),
+  pgid: z.int().min(0),
+  sid: z.int().min(0),
+  /** Thread ids other than the pid, of the same range: their numbers are held too. */
+  tids: z.array(pid),
+  kind: z.enum(['native', 'actor']),
+  node: nodeNum,
+  hop: z.int().min(0),
+  /** `doubt`: this side of a move cannot say who runs it; signals and waits queue. */
+  phase: z.enum(['live', 'doubt', 'exited']),
+  exit: exitStatus.optional(),
+});
+export type OriginEntry = z.infer<typeof originEntry>;
+
+export const moveTask = z.object({
+  pid,
+  ppid: z.int().min(0),
+  pgid: z.int().min(0),
+  sid: z.int().min(0),
+  tids: z.array(z.int()),
+  command: z.string(),
+  hop: z.int().min(0),
+});
+export type MoveTask = z.infer<typeof moveTask>;
+
+/** State of one numbered byte stream of a process group started by `run`, carried in the commit. */
+export const streamState = z.object({
+  /** The pid that `run` returned: its streams live as long as anyone holds them. */
+  owner: pid,
+  name: z.enum(['in', 'out', 'err', 'tty']),
+  /** Bytes ever appended to the log. */
+  endOffset: z.int().min(0),
+  /** First offset still in the log. */
+  startOffset: z.int().min(0),
+  /** in: bytes already handed to the program. */
+  fedOffset: z.int().min(0),
+  eof: z.boolean(),
+});
+export type StreamState = z.infer<typeof streamState>;
+
+const moveId = z.string().regex(/^[0-9a-f]{32}$/);
+
+export const vproc = defineContract('vproc', 1, {
+  ...serviceOps,
+  run: rpc({
+    summary:
+      'Starts a program on this node. ENOENT, EACCES, ENOEXEC: as execve(2) gives them; ENETDOWN: this node has no lease; EOPNOTSUPP: this node runs actors only.',
+    request: z.object({
+      argv: z.array(z.string()).min(1),
+      env: z.record(z.string(), z.string()),
+      cwd: z.string(),
+      uid: z.int().min(0),
+      gid: z.int().min(0),
+      /** A terminal of this size instead of three streams. */
+      tty: z.object({ rows: z.int().min(1), cols: z.int().min(1) }).optional(),
+      /** onnode -p: never moved by anyone but root by force. */
+      pin: z.boolean().optional(),
+      /** Signal sent on each membership change. [SIGCLUSTER] */
+      sigcluster: z.int().min(1).max(64).optional(),
+      /** Standard input ends at once (nobody will write). */
+      noInput: z.boolean().optional(),
+    }),
+    reply: z.object({ pid }),
+    errnos: [
+      'ENOENT',
+      'EACCES',
+      'ENOEXEC',
+      'E2BIG',
+      'ENOTDIR',
+      'EAGAIN',
+      'ENETDOWN',
+      'EOPNOTSUPP',
+      'EPERM',
+      'EIO',
+    ],
+    timeoutMs: 10_000,
+  }),
+  list: rpc({
+    summary:
+      'Processes that execute on this node. Each process of the cluster is told by exactly one node.',
+    request: z.object({}),
+    reply: z.object({ processes: z.array(processInfo) }),
+    errnos: ['EAGAIN'],
+    timeoutMs: 10_000,
+  }),
+  where: rpc({
+    summary:
+      'Asked of the origin: where the process executes. ESRCH: no such process; EREMCHG: that node is its origin now. An exited process that nobody waited for is still found.',
+    request: z.object({ pid }),
+    reply: z.object({ entry: originEntry }),
+    errnos: ['ESRCH', 'EREMCHG', 'EAGAIN'],
+  }),
+  signal: rpc({
+    summary:
+      'kill(2): a positive pid one process, a negative one a process group wherever its members are. Asked of the origin, which passes it on; waits while the process moves. Signal 0 only asks.',
+    request: z.object({ pid: z.int(), signal: z.int().min(0).max(64), uid: z.int().min(0) }),
+    reply: z.object({ delivered: z.int().min(0) }),
+    errnos: ['ESRCH', 'EPERM', 'EINVAL', 'EREMCHG', 'EAGAIN'],
+    timeoutMs: 20_000,
+    calls: ['vproc.deliver'],
+  }),
+  deliver: rpc({
+    summary: 'Origin to execution node: deliver the signal here. EREMCHG: it moved on.',
+    request: z.object({ pid: z.int(), signal: z.int().min(0).max(64), uid: z.int().min(0) }),
+    reply: z.object({ delivered: z.int().min(0) }),
+    errnos: ['ESRCH', 'EPERM', 'EINVAL', 'EREMCHG', 'EAGAIN'],
+    priority: 1,
+    timeoutMs: 20_000,
+  }),
+  wait: rpc({
+    summary:
+      'Asked of the origin: waits for the end of a process and takes its status (a second wait gets ECHILD after `reap`). EAGAIN with noHang: still runs. If its node died: signal SIGKILL, reason EHOSTDOWN.',
+    request: z.object({ pid, reap: z.boolean(), noHang: z.boolean().optional() }),
+    reply: exitStatus,
+    errnos: ['ESRCH', 'ECHILD', 'EREMCHG', 'EAGAIN'],
+    longPoll: true,
+    timeoutMs: 3_600_000,
+  }),
+  migrate: rpc({
+    summary:
+      'Moves a process with its descendants (or with `group` its whole process group) to another node; asked of the execution node. EOPNOTSUPP lists reasons in detail, each with its code; ECANCELED: rolled back, runs on at the source; EREMCHG: it executes on that node.',
+    request: z.object({
+      pid,
+      to: nodeNum,
+      group: z.boolean().optional(),
+      postCopy: z.boolean().optional(),
+      force: z.boolean().optional(),
+      uid: z.int().min(0),
+    }),
+    reply: z.object({
+      pid,
+      from: nodeNum,
+      to: nodeNum,
+      /** Time in which no copy ran, ms. */
+      freezeMs: z.number(),
+      bytes: z.int(),
+      /** W3C trace id, 32 hex digits. */
+      traceId: z.string(),
+    }),
+    errnos: [
+      'ESRCH',
+      'EINVAL',
+      'EREMCHG',
+      'EOPNOTSUPP',
+      'EBUSY',
+      'ECANCELED',
+      'EHOSTDOWN',
+      'EPERM',
+      'ENETDOWN',
+      'EAGAIN',
+    ],
+    longPoll: true,
+    timeoutMs: 300_000,
+    calls: [
+      'vproc.moveNegotiate',
+      'vproc.moveRestore',
+      'vproc.moveCommit',
+      'vproc.moveAbort',
+      'vproc.report',
+      'clms.confirm',
+      'ics.route',
+    ],
+  }),
+  whyNot: rpc({
+    summary:
+      'Says, before anyone tries, whether a process could move, with one reason for each thing that cannot.',
+    request: z.object({ pid, to: nodeNum.optional(), group: z.boolean().optional() }),
+    reply: z.object({ movable: z.boolean(), reasons: z.array(moveReason) }),
+    errnos: ['ESRCH', 'EREMCHG', 'EAGAIN'],
+    timeoutMs: 10_000,
+    calls: ['vproc.moveNegotiate'],
+  }),
+  moveNegotiate: rpc({
+    summary:
+      'Source to target: could you take this tree? Without `dryRun` it is reserved and a stream is opened for its images. `reasons` not empty: refused, nothing reserved. Idempotent by moveId.',
+    request: z.object({
+      moveId,
+      dryRun: z.boolean(),
+      root: pid,
+      kind: z.enum(['native', 'actor']),
+      tasks: z.array(moveTask),
+      /** Files the tree has open or mapped that must be there with this size; digests of binaries and libraries. */
+      files: z.array(
+        z.object({ path: z.string(), sizeBytes: z.int(), digest: z.string().optional() }),
+      ),
+      kernel: z.string(),
+      criu: z.string(),
+      cpuFlags: z.array(z.string()),
+      bytesEstimate: z.int().min(0),
+      source: z.object({ node: nodeNum, incarnation }),
+    }),
+    reply: z.object({
+      reasons: z.array(moveReason),
+      grant: z
+        .object({ token: z.string(), addresses: z.array(z.string()), port: z.int() })
+        .optional(),
+    }),
+    errnos: ['EAGAIN', 'ESTALE', 'EALREADY', 'ENETDOWN'],
+    priority: 1,
+    timeoutMs: 10_000,
+    calls: ['ics.grant'],
+  }),
+  moveRestore: rpc({
+    summary:
+      'Source to target: the images are all sent, restore them and leave the tree stopped. The source is in doubt from here. ECANCELED: could not, nothing is left. Idempotent by moveId.',
+    request: z.object({
+      moveId,
+      streams: z.array(streamState),
+      tasks: z.array(moveTask),
+      /** Of the images, as sent. */
+      bytes: z.int().min(0),
+    }),
+    reply: z.object({ restoreMs: z.number() }),
+    errnos: ['ECANCELED', 'ESTALE', 'EAGAIN'],
+    priority: 1,
+    timeoutMs: 60_000,
+  }),
+  moveCommit: rpc({
+    summary:
+      'Source to target: my copy is dead, run yours. Repeated until answered; idempotent by moveId.',
+    request: z.object({ moveId }),
+    reply: z.object({ resumed: z.boolean() }),
+    errnos: ['ESTALE', 'ESRCH', 'EAGAIN'],
+    priority: 2,
+    timeoutMs: 5_000,
+    calls: ['clms.confirm'],
+  }),
+  moveAbort: rpc({
+    summary:
+      'Source to target: destroy your copy. The reply says it is destroyed; only then does the source run on. Repeated until answered; idempotent by moveId, also for a move never heard of.',
+    request: z.object({ moveId, root: pid }),
+    reply: z.object({}),
+    errnos: ['EALREADY', 'EAGAIN'],
+    priority: 2,
+    timeoutMs: 5_000,
+  }),
+  moveStatus: rpc({
+    summary: 'A side that restarted asks the other what it knows of a move.',
+    request: z.object({ moveId }),
+    reply: z.object({ phase: z.string() }),
+    errnos: ['ESRCH', 'EAGAIN'],
+    priority: 2,
+  }),
+  report: rpc({
+    summary:
+      'Execution node to origin: what changed. Entries with a lower hop than known are ignored. Idempotent.',
+    request: z.object({
+      node: nodeNum,
+      incarnation,
+      entries: z.array(originEntry),
+      gone: z.array(pid),
+    }),
+    reply: z.object({}),
+    errnos: ['EREMCHG', 'ESTALE', 'EAGAIN'],
+    priority: 2,
+  }),
+  census: rpc({
+    summary:
+      'A node that becomes origin of a range (its own at join, or as surrogate) asks everyone what lives of it: processes, and numbers in use as tid, group or session.',
+    request: z.object({ range: nodeNum, transid: transId }),
+    reply: z.object({ entries: z.array(originEntry), numbers: z.array(pid) }),
+    errnos: ['EAGAIN', 'ESTALE'],
+    priority: 2,
+    timeoutMs: 10_000,
+  }),
+  attach: rpc({
+    summary:
+      'Opens the standard streams of a process started by `run` on its execution node: where to connect and with which token. ENOENT: it has none here (not started by `run`, or forgotten); EREMCHG: it moved there.',
+    request: z.object({ pid, input: z.boolean() }),
+    reply: z.object({
+      token: z.string(),
+      addresses: z.array(z.string()),
+      port: z.int(),
+      streams: z.array(streamState),
+      tty: z.boolean(),
+    }),
+    errnos: ['ENOENT', 'EREMCHG', 'EAGAIN', 'EBUSY'],
+    calls: ['ics.grant'],
+  }),
+  resize: rpc({
+    summary:
+      "New size of the process's terminal; SIGWINCH goes to its foreground group. ENOTTY: it has none.",
+    request: z.object({ pid, rows: z.int().min(1), cols: z.int().min(1) }),
+    reply: z.object({}),
+    errnos: ['ENOTTY', 'ESRCH', 'EREMCHG', 'EAGAIN'],
+  }),
+  rexec: rpc({
+    summary:
+      'Replaces the image of a process by another program on another node, same pid. [rexec(3ssi)]',
+    request: z.object({
+      pid,
+      to: nodeNum,
+      argv: z.array(z.string()).min(1),
+      env: z.record(z.string(), z.string()),
+      uid: z.int().min(0),
+    }),
+    reply: z.object({ pid, node: nodeNum }),
+    errnos: [
+      'ESRCH',
+      'EREMCHG',
+      'ENOENT',
+      'EACCES',
+      'ENOEXEC',
+      'EHOSTDOWN',
+      'EOPNOTSUPP',
+      'EPERM',
+      'EAGAIN',
+      'ECANCELED',
+    ],
+    timeoutMs: 20_000,
+    calls: [
+      'vproc.moveNegotiate',
+      'vproc.moveRestore',
+      'vproc.moveCommit',
+      'vproc.moveAbort',
+      'clms.confirm',
+    ],
+  }),
+});
+
+/** Where the ranges lie: node k hands out k*2^bits .. (k+1)*2^bits-1. */
+export const pidRange = (num: number, pidBits: 14 | 16): { low: number; high: number } => ({
+  low: num * 2 ** pidBits,
+  high: (num + 1) * 2 ** pidBits - 1,
+});
+
+/** The node whose range a pid is from; 0: outside every node's range (EPIDRANGE). */
+export const rangeOf = (p: number, pidBits: 14 | 16): number => Math.floor(p / 2 ** pidBits);

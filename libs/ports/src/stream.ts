@@ -1,0 +1,38 @@
+// Out-of-line streams: what is too big for the bus goes over one TCP connection between two endpoints,
+// opened with a one-time token that a router granted. [OpenSSI ICS: OOL data]
+//
+// Delivery: in order, checksummed, back-pressured. A connection that breaks is not resumed by itself:
+// whoever opened it presents the same token again; the peer's handler learns of the new connection and
+// both agree on offsets in their own protocol. One connection at a time: a newer one closes the older.
+import type { Reply } from '@ssi/contracts';
+
+export interface Stream {
+  /** Next message, or undefined when the peer ended in good order. Rejects when the connection broke or a checksum failed. */
+  read(): Promise<Uint8Array | undefined>;
+  /** Resolves when there is room for more (back-pressure). Rejects when the connection is broken. 1 MiB at most. */
+  write(message: Uint8Array): Promise<void>;
+  /** Ends this direction in good order. */
+  end(): Promise<void>;
+  /** Drops the connection. */
+  destroy(): void;
+  readonly closed: Promise<void>;
+}
+
+export interface StreamListener {
+  /** Where `connect` reaches this listener; the same on every interface. */
+  readonly port: number;
+  /** From now on a connection that presents `token` is handed to `onStream`, until revoked. */
+  accept(token: string, onStream: (stream: Stream) => void): { revoke(): void };
+  close(): Promise<void>;
+}
+
+export interface Streams {
+  listen(): Promise<StreamListener>;
+  /** Tries the addresses in order. EACCES: the token is not (or no longer) valid there. */
+  connect(
+    addresses: readonly string[],
+    port: number,
+    token: string,
+    timeoutMs: number,
+  ): Promise<Reply<Stream, 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EACCES'>>;
+}
