@@ -1,0 +1,99 @@
+// nats-server and redis-server of a cluster on one machine: started by us on a free port of one
+// address, behind a password of their own, their data in the cluster's folder.
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { type HostProcess, startDetached, tool, until } from './host.ts';
+
+export interface StartedServer {
+  readonly url: string;
+  readonly process: HostProcess;
+}
+type Started = Reply<StartedServer, 'EIO' | 'ENOENT'>;
+
+export async function startNats(dir: string, address: string): Promise<Started> {
+  const data = `${dir}/nats`;
+  mkdirSync(data, { recursive: true, mode: 0o700 });
+  const password = randomBytes(16).toString('hex');
+  // sync_interval always: what JetStream acknowledged is on disk (default: synced every 2 minutes).
+  writeFileSync(
+    `${data}/nats.conf`,
+    [
+      `listen: "${address}:-1"`,
+      `ports_file_dir: "${data}"`,
+      `jetstream { store_dir: "${data}", max_memory_store: 256MB, sync_interval: always }`,
+      `authorization { user: ssi, password: "${password}" }`,
+      'max_payload: 1MB',
+      'write_deadline: "10s"',
+      '',
+    ].join('\n'),
+    { mode: 0o600 },
+  );
+  const logPath = `${dir}/nats.log`;
+  const { process } = startDetached(tool('nats-server'), ['-c', `${data}/nats.conf`], { logPath });
+  let port: string | undefined;
+  const started = await until(() => {
+    const file = readdirSync(data).find((f) => f.endsWith('.ports'));
+    if (file) port = /"nats:\/\/[^"]*:(\d+)"/.exec(readFileSync(`${data}/${file}`, 'utf8'))?.[1];
+    return port !== undefined;
+  }, 10_000);
+  if (!started || !process) return fail('EIO', `nats-server did not start; see ${logPath}`);
+  return ok({ url: `nats://ssi:${password}@${address}:${port}`, process });
+}
+
+const freePort = (address: string): Promise<number> =>
+  new Promise((done, failed) => {
+    const probe = createServer().once('error', failed);
+    probe.listen(0, address, () => {
+      const at = probe.address();
+      probe.close(() => done(at && typeof at === 'object' ? at.port : 0));
+    });
+  });
+
+export async function startRedis(dir: string, address: string): Promise<Started> {
+  const data = `${dir}/redis`;
+  mkdirSync(data, { recursive: true, mode: 0o700 });
+  const password = randomBytes(16).toString('hex');
+  const logPath = `${dir}/redis.log`;
+  // A port that was free may be taken the next moment: try again with another.
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const port = await freePort(address);
+    const config = [
+      `bind ${address}`,
+      `port ${port}`,
+      `requirepass ${password}`,
+      `dir ${data}`,
+      'save ""',
+      'appendonly no',
+      'maxmemory 128mb',
+      'maxmemory-policy allkeys-lru',
+      `pidfile ${data}/redis.pid`,
+      '',
+    ].join('\n');
+    writeFileSync(`${data}/redis.conf`, config, { mode: 0o600 });
+    const before = readText(logPath).length;
+    const { process, child } = startDetached(tool('redis-server'), [`${data}/redis.conf`], {
+      logPath,
+    });
+    let ended = false;
+    child.once('exit', () => {
+      ended = true;
+    });
+    const ready = await until(
+      () => ended || readText(logPath).slice(before).includes('eady to accept connections'),
+      10_000,
+    );
+    if (ready && !ended && process)
+      return ok({ url: `redis://:${password}@${address}:${port}`, process });
+  }
+  return fail('EIO', `redis-server did not start; see ${logPath}`);
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,73 @@
+// The network of a cluster on one machine: a bridge of its own, each node's namespace on it by a veth
+// pair. Addresses are 198.18.<x>.0/24 of the range that RFC 2544 keeps for test networks: .254 is the
+// host's (NATS and Redis listen there), .<num> a node's.
+import { createHash } from 'node:crypto';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { command, tool } from './host.ts';
+
+export interface ClusterNetwork {
+  /** Interface name, 15 characters at most. */
+  readonly bridge: string;
+  /** First three octets. */
+  readonly prefix: string;
+}
+
+export const hostAddress = (n: ClusterNetwork): string => `${n.prefix}.254`;
+export const nodeAddress = (n: ClusterNetwork, num: number): string => `${n.prefix}.${num}`;
+
+const ip = (...args: string[]) => command(tool('ip'), args);
+
+export async function createNetwork(
+  cluster: string,
+): Promise<Reply<ClusterNetwork, 'EIO' | 'ENOENT' | 'EADDRINUSE'>> {
+  const digest = createHash('sha256').update(cluster).digest();
+  const addresses = await ip('-j', 'addr');
+  if (!addresses.ok) return addresses;
+  for (let i = 0; i < 256; i++) {
+    const prefix = `198.18.${((digest[0] ?? 0) + i) % 256}`;
+    if (addresses.value.includes(`"${prefix}.`)) continue;
+    const bridge = `ssi${digest.toString('hex').slice(0, 8)}`;
+    const network = { bridge, prefix };
+    for (const args of [
+      ['link', 'add', bridge, 'type', 'bridge'],
+      ['addr', 'add', `${prefix}.254/24`, 'dev', bridge],
+      ['link', 'set', bridge, 'up'],
+    ]) {
+      const done = await ip(...args);
+      if (!done.ok) return done;
+    }
+    return ok(network);
+  }
+  return fail('EADDRINUSE', 'every 198.18.x.0/24 is in use on this machine');
+}
+
+const vethName = (network: ClusterNetwork, num: number): string =>
+  `v${network.bridge.slice(3, 10)}n${num}`;
+
+/** Gives the namespace of process `pid` its interface eth0 on the bridge. */
+export async function connectNode(
+  network: ClusterNetwork,
+  num: number,
+  pid: number,
+): Promise<Reply<string, 'EIO' | 'ENOENT'>> {
+  const veth = vethName(network, num);
+  const inside = (...args: string[]) =>
+    command('nsenter', ['-t', String(pid), '-n', tool('ip'), ...args]);
+  const steps = [
+    () => ip('link', 'add', veth, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)),
+    () => ip('link', 'set', veth, 'master', network.bridge, 'up'),
+    () => inside('addr', 'add', `${nodeAddress(network, num)}/24`, 'dev', 'eth0'),
+    () => inside('link', 'set', 'eth0', 'up'),
+    () => inside('route', 'add', 'default', 'via', hostAddress(network)),
+  ];
+  for (const step of steps) {
+    const done = await step();
+    if (!done.ok) return done;
+  }
+  return ok(nodeAddress(network, num));
+}
+
+export const disconnectNode = (network: ClusterNetwork, num: number) =>
+  ip('link', 'del', vethName(network, num));
+
+export const removeNetwork = (network: ClusterNetwork) => ip('link', 'del', network.bridge);

@@ -1,0 +1,163 @@
+// One node of a cluster on this machine: its control groups, the guard as pid 1 of its namespaces, its
+// interface; or, without privileges, a plain supervisor process.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import type { ClusterFile } from '@ssi/client';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { cgroupRoot, createNodeCgroup, nodeCgroup, removeCgroup } from './cgroup.ts';
+import {
+  type HostProcess,
+  isAlive,
+  projectDir,
+  signal,
+  startDetached,
+  startTicks,
+  stopProcess,
+  tool,
+  until,
+} from './host.ts';
+import { connectNode, disconnectNode, nodeAddress } from './network.ts';
+
+export type NodeEntry = ClusterFile['nodes'][number];
+type Started = Reply<NodeEntry, 'EIO' | 'ENOENT'>;
+
+/** Where a node keeps what only it sees; a tmpfs inside its mount namespace. */
+export const nodeDir = '/run/ssi/node';
+
+const serviceList = 'membership,ics-router,vproc';
+
+/** What every service of node `num` finds in its environment. */
+export function serviceEnv(
+  cluster: ClusterFile,
+  dir: string,
+  num: number,
+  more: Record<string, string>,
+): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+    HOME: process.env.HOME ?? '/root',
+    LANG: process.env.LANG ?? 'C.UTF-8',
+    SSI_CLUSTER: cluster.name,
+    SSI_NODE: String(num),
+    SSI_NAME: `n${num}`,
+    SSI_NATS: cluster.nats ?? '',
+    SSI_REDIS: cluster.redis ?? '',
+    SSI_PID_BITS: String(cluster.pidBits),
+    SSI_STATE_DIR: `${dir}/n${num}/store`,
+    SSI_LOG_DIR: `${dir}/n${num}`,
+    SSI_SERVICES: serviceList,
+    ...Object.fromEntries(
+      Object.entries(process.env).filter(([k]) => k.startsWith('OTEL_') || k === 'SSI_FAILPOINTS'),
+    ),
+    ...more,
+  };
+}
+
+const supervisor = [`${projectDir}libs/cli/src/main.ts`, 'node-services'];
+
+export async function startNode(cluster: ClusterFile, dir: string, num: number): Promise<Started> {
+  mkdirSync(`${dir}/n${num}/store`, { recursive: true, mode: 0o700 });
+  return cluster.mode === 'native'
+    ? startGuarded(cluster, dir, num)
+    : startPlain(cluster, dir, num);
+}
+
+async function startGuarded(cluster: ClusterFile, dir: string, num: number): Promise<Started> {
+  const { network } = cluster;
+  const root = cgroupRoot();
+  if (!network || !root)
+    return fail('ENOENT', 'no control group hierarchy that can freeze; run: ssi doctor');
+  const cgroup = nodeCgroup(root, cluster.name, num);
+  const { programs, services } = createNodeCgroup(cgroup);
+  mkdirSync(nodeDir, { recursive: true });
+  const address = nodeAddress(network, num);
+  const env = serviceEnv(cluster, dir, num, {
+    SSI_NODE_DIR: nodeDir,
+    SSI_CGROUP: programs,
+    SSI_ADDRESSES: address,
+  });
+  const logPath = `${dir}/n${num}/guard.log`;
+  const guardArgs = [
+    ...['--num', String(num), '--name', `n${num}`, '--pid-bits', String(cluster.pidBits)],
+    ...['--node-dir', nodeDir, '--cgroup', programs, '--services-cgroup', services],
+    ...['--unshare', '--wait-net', 'eth0', '--', process.execPath, ...supervisor],
+  ];
+  const pid = await guardPid(guardArgs, env, logPath);
+  if (!pid.ok) return pid;
+  const ticks = startTicks(pid.value);
+  if (ticks === undefined) return fail('EIO', `the guard of node ${num} ended; see ${logPath}`);
+  const connected = await connectNode(network, num, pid.value);
+  if (!connected.ok) {
+    await stopProcess({ pid: pid.value, startTicks: ticks }, 0);
+    return connected;
+  }
+  return ok({ num, name: `n${num}`, address, pid: pid.value, startTicks: ticks, cgroup });
+}
+
+/** The guard's outer process prints the host pid of the inner one, and ends. */
+function guardPid(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  logPath: string,
+): Promise<Reply<number, 'EIO' | 'ENOENT'>> {
+  return new Promise((done) => {
+    const log = openSync(logPath, 'a');
+    const child: ChildProcess = spawn(tool('ssi-guard'), [...args], {
+      detached: true,
+      stdio: ['ignore', 'pipe', log],
+      cwd: '/',
+      env,
+    });
+    closeSync(log);
+    let text = '';
+    child.once('error', (e) => done(fail('ENOENT', `ssi-guard: ${e.message}; run: ssi doctor`)));
+    child.stdout?.on('data', (chunk: Buffer) => {
+      text += chunk;
+      const pid = /^(\d+)\n/.exec(text)?.[1];
+      if (!pid) return;
+      child.stdout?.destroy();
+      child.unref();
+      done(ok(Number(pid)));
+    });
+    child.once('exit', (code) => {
+      if (code !== 0) done(fail('EIO', `ssi-guard ended with ${code}; see ${logPath}`));
+    });
+  });
+}
+
+async function startPlain(cluster: ClusterFile, dir: string, num: number): Promise<Started> {
+  const own = `${dir}/n${num}/run`;
+  mkdirSync(own, { recursive: true, mode: 0o700 });
+  const env = serviceEnv(cluster, dir, num, { SSI_NODE_DIR: own, SSI_ADDRESSES: '127.0.0.1' });
+  const logPath = `${dir}/n${num}/supervisor.log`;
+  const { process: started } = startDetached(process.execPath, supervisor, { logPath, env });
+  if (!started) return fail('EIO', `node ${num} did not start; see ${logPath}`);
+  return ok({ num, name: `n${num}`, address: '127.0.0.1', ...started });
+}
+
+/** SIGKILL of everything in the node, at once: what a power loss looks like to the others. */
+export async function killNode(cluster: ClusterFile, entry: NodeEntry): Promise<boolean> {
+  const process: HostProcess = entry;
+  const was = signal(process, 'SIGKILL');
+  if (cluster.mode !== 'native') signalGroup(entry.pid);
+  await until(() => !isAlive(process), 5_000);
+  if (entry.cgroup) await removeCgroup(entry.cgroup);
+  return was;
+}
+
+/** SIGTERM first: the guard ends its programs and services itself. */
+export async function stopNode(cluster: ClusterFile, entry: NodeEntry): Promise<void> {
+  await stopProcess(entry, 3_000);
+  if (cluster.mode !== 'native') signalGroup(entry.pid);
+  if (entry.cgroup) await removeCgroup(entry.cgroup);
+  if (cluster.network) await disconnectNode(cluster.network, entry.num); // gone with the namespace
+}
+
+/** A plain node's services are in its supervisor's process group. */
+function signalGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // All of them ended already.
+  }
+}
