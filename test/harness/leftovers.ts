@@ -1,0 +1,55 @@
+// What a cluster must not leave behind: processes, namespaces, mounts, interfaces, control groups,
+// nft tables, folders. Compared before and after, so that what else runs on this machine is no matter.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+export interface Footprint {
+  readonly processes: readonly string[];
+  readonly pidNamespaces: readonly string[];
+  readonly mounts: readonly string[];
+  readonly links: readonly string[];
+  readonly cgroups: readonly string[];
+  readonly nftTables: readonly string[];
+  readonly folders: readonly string[];
+}
+
+const ours = /ssi-guard|nats-server|redis-server|node-services|services\/[a-z-]+\/src\/main\.ts/;
+
+const listDir = (path: string): string[] => (existsSync(path) ? readdirSync(path).sort() : []);
+
+/** `cluster`: only what belongs to it is counted where that can be told. */
+export function footprint(cluster: string): Footprint {
+  const processes: string[] = [];
+  const namespaces = new Set<string>();
+  for (const pid of readdirSync('/proc').filter((n) => /^\d+$/.test(n))) {
+    try {
+      const environ = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
+      const mine =
+        environ.includes(`SSI_CLUSTER=${cluster}`) || command.includes(`/clusters/${cluster}/`);
+      if (!mine) continue;
+      if (ours.test(command)) processes.push(`${pid} ${command}`);
+      namespaces.add(readlinkSync(`/proc/${pid}/ns/pid`));
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  const nft = execFileSync('sh', ['-c', 'nft list tables 2>/dev/null || true'], {
+    encoding: 'utf8',
+  });
+  const links = execFileSync('ip', ['-o', 'link'], { encoding: 'utf8' });
+  return {
+    processes: processes.sort(),
+    pidNamespaces: [...namespaces].sort(),
+    mounts: readFileSync('/proc/self/mounts', 'utf8')
+      .split('\n')
+      .filter((l) => l.includes('/run/ssi'))
+      .sort(),
+    links: (links.match(/\b(ssi[0-9a-f]{8}|v[0-9a-f]{7}n\d+)\b/g) ?? []).sort(),
+    cgroups: ['', '/unified', '/freezer'].flatMap((h) =>
+      listDir(`/sys/fs/cgroup${h}/ssi/${cluster}`).map((d) => `${h}/ssi/${cluster}/${d}`),
+    ),
+    nftTables: nft.split('\n').filter(Boolean).sort(),
+    folders: existsSync(`/run/ssi/clusters/${cluster}`) ? [`/run/ssi/clusters/${cluster}`] : [],
+  };
+}
