@@ -1,1 +1,14 @@
-export {};
+// Every export of the telemetry library, by file.
+export { isAlwaysKept } from './sampler.ts';
+export type { OpenSpan, SpanOptions } from './span.ts';
+export { beginSpan, withSpan } from './span.ts';
+export type { BatcherCounters, SpanBatcher } from './span-batcher.ts';
+export { spanBatcher } from './span-batcher.ts';
+export type { SpanRecord } from './span-record.ts';
+export { spanRecord } from './span-record.ts';
+export { natsSpanStore, readTrace, recentTraces, spanStream } from './span-store.nats.ts';
+export type { SpanStore, TraceSummary } from './span-store.ts';
+export { memorySpanStore, orderSpans, summarize } from './span-store.ts';
+export type { Telemetry, TelemetryOptions } from './telemetry.ts';
+export { startTelemetry } from './telemetry.ts';
+export { contextOf, formatTraceparent, parseTraceparent } from './traceparent.ts';
