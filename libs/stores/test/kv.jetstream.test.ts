@@ -1,0 +1,46 @@
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { openJetStreamKv } from '../src/index.ts';
+import { kvSuite } from './kv.suite.ts';
+import { startNatsServer } from './nats-server.ts';
+
+kvSuite('JetStream', async () => {
+  const server = await startNatsServer();
+  const connections: NatsConnection[] = [];
+  /** Called before the server stops: resolves when every client has connected again. */
+  const reconnected = (): Promise<unknown> =>
+    Promise.all(
+      connections.map(async (c) => {
+        for await (const s of c.status()) if (s.type === 'reconnect') return;
+      }),
+    );
+  return {
+    async open() {
+      const connection = await connect({
+        servers: server.url,
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: 50,
+        reconnectJitter: 0,
+      });
+      connections.push(connection);
+      return openJetStreamKv({ connection, bucket: 'ssi_suite', timeoutMs: 1_000 });
+    },
+    async forget() {
+      const back = reconnected();
+      await server.kill();
+      await server.start({ empty: true });
+      await back;
+    },
+    async away() {
+      const back = reconnected();
+      await server.kill();
+      return async () => {
+        await server.start();
+        await back;
+      };
+    },
+    async stop() {
+      for (const c of connections) await c.close();
+      await server.stop();
+    },
+  };
+});
