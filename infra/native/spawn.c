@@ -1,0 +1,259 @@
+/*
+ * ssi-spawn: starts a program in a node, as child of the node's pid 1 and leader of its own session,
+ * with nothing of its starter but the environment. Prints `PID` once execve(2) succeeded, or
+ * `error ERRNO text` and ends with 1.
+ *
+ *   ssi-spawn [--ns PID] [--cgroup PROCSFILE]... [--pid N] [--uid U --gid G] [--cwd D]
+ *             [--in PATH] [--out PATH] [--err PATH] [--tty PATH] [--fd N=PATH:FLAGS]... [--parent-me] -- CMD ARGS...
+ *
+ * --ns enters the namespaces of that process (seen from here); --cgroup may be given several times (v1);
+ * --parent-me leaves the starter of ssi-spawn as the parent. FLAGS: r w rw, a append, n nonblock.
+ * A descriptor not named is /dev/null; every path is opened inside the node, so that criu can name it.
+ * [clone3(2), setns(2), credentials(7)]
+ *
+ * cc -std=c11 -O2 -Wall -Wextra -o ssi-spawn spawn.c
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/sched.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { cgroups_max = 16, files_max = 64, high_fd = 700 };
+
+struct file { int target; const char *path; int flags; };
+
+static struct {
+  pid_t ns, pid;
+  long uid, gid;
+  const char *cwd, *tty;
+  bool parent_me;
+  char **command;
+} option = {.uid = -1, .gid = -1, .cwd = "/"};
+static const char *cgroups[cgroups_max];
+static int cgroup_fds[cgroups_max], cgroup_count;
+static struct file files[files_max] = {{0, "/dev/null", O_RDONLY}, {1, "/dev/null", O_WRONLY}, {2, "/dev/null", O_WRONLY}};
+static int file_count = 3;
+
+/* What goes wrong in the child comes back over a close-on-exec pipe; nothing: it runs. */
+struct failure { int number; char what[256]; };
+static int report_fd = -1;
+
+__attribute__((noreturn)) static void fail_with(int number, const char *what) {
+  struct failure failure = {.number = number};
+  snprintf(failure.what, sizeof failure.what, "%s: %s", what, strerror(number));
+  if (report_fd >= 0) {
+    if (write(report_fd, &failure, sizeof failure) < 0) _exit(2);
+  } else {
+    const char *name = strerrorname_np(number);
+    printf("error %s %s\n", name ? name : "EIO", failure.what);
+    fflush(stdout);
+  }
+  _exit(1);
+}
+#define need(call, what) do { if ((call) < 0) fail_with(errno, what); } while (0)
+
+static int open_flags(const char *text) {
+  bool reads = strchr(text, 'r'), writes = strchr(text, 'w');
+  int flags = reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY;
+  if (strchr(text, 'a')) flags |= O_APPEND;
+  if (strchr(text, 'n')) flags |= O_NONBLOCK;
+  return flags;
+}
+
+static void parse(int count, char **argument) {
+  int i = 1;
+  for (; i < count && strcmp(argument[i], "--"); i++) {
+    const char *name = argument[i];
+    if (!strcmp(name, "--parent-me")) {
+      option.parent_me = true;
+      continue;
+    }
+    if (i + 1 >= count) fail_with(EINVAL, name);
+    char *value = argument[++i];
+    if (!strcmp(name, "--ns")) option.ns = atoi(value);
+    else if (!strcmp(name, "--pid")) option.pid = atoi(value);
+    else if (!strcmp(name, "--uid")) option.uid = atol(value);
+    else if (!strcmp(name, "--gid")) option.gid = atol(value);
+    else if (!strcmp(name, "--cwd")) option.cwd = value;
+    else if (!strcmp(name, "--tty")) option.tty = value;
+    else if (!strcmp(name, "--in")) files[0].path = value;
+    else if (!strcmp(name, "--out")) files[1].path = value;
+    else if (!strcmp(name, "--err")) files[2].path = value;
+    else if (!strcmp(name, "--cgroup")) {
+      if (cgroup_count == cgroups_max) fail_with(E2BIG, name);
+      cgroups[cgroup_count++] = value;
+    } else if (!strcmp(name, "--fd")) {
+      char *path = strchr(value, '='), *flags = strrchr(value, ':');
+      if (!path || !flags || flags < path || file_count == files_max || atoi(value) < 0 || atoi(value) >= high_fd)
+        fail_with(EINVAL, value);
+      *path++ = *flags++ = 0;
+      files[file_count++] = (struct file){atoi(value), path, open_flags(flags)};
+    } else fail_with(EINVAL, name);
+  }
+  option.command = argument + i + 1;
+  if (i >= count - 1) fail_with(EINVAL, "no command");
+}
+
+/* Cgroups are opened before the node is entered: outside, the paths are sure to be there. */
+static void open_cgroups(void) {
+  for (int i = 0; i < cgroup_count; i++) need(cgroup_fds[i] = open(cgroups[i], O_WRONLY | O_CLOEXEC), cgroups[i]);
+}
+
+static void enter_namespaces(void) {
+  static const struct { const char *name; int type; } kinds[] = {
+      {"pid", CLONE_NEWPID}, {"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS}, {"mnt", CLONE_NEWNS}};
+  char path[64], mine[64];
+  int fds[5];
+  struct stat theirs_stat, mine_stat;
+  for (int i = 0; i < 5; i++) {
+    snprintf(path, sizeof path, "/proc/%d/ns/%s", option.ns, kinds[i].name);
+    snprintf(mine, sizeof mine, "/proc/self/ns/%s", kinds[i].name);
+    need(fds[i] = open(path, O_RDONLY | O_CLOEXEC), path);
+    need(fstat(fds[i], &theirs_stat), path);
+    need(stat(mine, &mine_stat), mine);
+    if (theirs_stat.st_ino == mine_stat.st_ino) close(fds[i]), fds[i] = -1;
+  }
+  for (int i = 0; i < 5; i++)
+    if (fds[i] >= 0) need(setns(fds[i], kinds[i].type), kinds[i].name);
+}
+
+/* Ordinary in every respect that exec keeps: what the starter had set for itself must not be handed on. */
+static void be_ordinary(void) {
+  struct sched_param parameter = {0};
+  struct sigaction action = {.sa_handler = SIG_DFL};
+  sigset_t none;
+  for (int s = 1; s <= SIGRTMAX; s++) sigaction(s, &action, NULL);
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  sched_setscheduler(0, SCHED_OTHER, &parameter);
+  setpriority(PRIO_PROCESS, 0, 0);
+  umask(022);
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd >= 0 && write(fd, "0", 1) < 0) errno = 0; /* lowering it may be refused: it stays as it is */
+  if (fd >= 0) close(fd);
+}
+
+/* All opened above the numbers that are asked for, then put in place: no order can clobber another. */
+static void place_files(void) {
+  int fds[files_max];
+  for (int i = 0; i < file_count; i++) {
+    const char *path = option.tty && i < 3 ? option.tty : files[i].path;
+    int flags = option.tty && i < 3 ? O_RDWR : files[i].flags;
+    int fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
+    need(fd, path);
+    if (option.tty && i == 0) {
+      need(ioctl(fd, TIOCSCTTY, 0), path);
+      if (option.uid > 0 && fchown(fd, (uid_t)option.uid, (gid_t)-1) != 0) fail_with(errno, path);
+    }
+    /* One description for the whole terminal, as a login would give it. */
+    if (option.tty && (i == 1 || i == 2)) close(fd), fd = fds[0];
+    need(fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, high_fd), path);
+    if (fd < high_fd) close(fd);
+  }
+  for (int i = 0; i < file_count; i++) need(dup2(fds[i], files[i].target), files[i].path);
+  syscall(SYS_close_range, 3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
+  for (int i = 3; i < file_count; i++) fcntl(files[i].target, F_SETFD, 0);
+}
+
+static void take_identity(void) {
+  if (option.gid >= 0) {
+    struct passwd *user = option.uid >= 0 ? getpwuid((uid_t)option.uid) : NULL;
+    if (user) need(initgroups(user->pw_name, (gid_t)option.gid), "initgroups");
+    else need(setgroups(1, &(gid_t){(gid_t)option.gid}), "setgroups");
+    need(setresgid((gid_t)option.gid, (gid_t)option.gid, (gid_t)option.gid), "setgid");
+  }
+  if (option.uid >= 0) need(setresuid((uid_t)option.uid, (uid_t)option.uid, (uid_t)option.uid), "setuid");
+}
+
+__attribute__((noreturn)) static void run(int go_fd) {
+  char byte;
+  if (go_fd >= 0) {
+    pid_t parent = getppid();
+    if (read(go_fd, &byte, 1) < 0) fail_with(errno, "pipe"); /* its end: the parent is ending */
+    struct timespec pause = {.tv_nsec = 200000};
+    for (int i = 0; i < 10000 && parent != 1 && getppid() == parent; i++) nanosleep(&pause, NULL);
+  }
+  for (int i = 0; i < cgroup_count; i++)
+    if (write(cgroup_fds[i], "0", 1) < 0) fail_with(errno, cgroups[i]);
+  setsid();
+  be_ordinary();
+  place_files();
+  take_identity();
+  need(chdir(option.cwd), option.cwd);
+  execvp(option.command[0], option.command);
+  fail_with(errno, option.command[0]);
+}
+
+static pid_t clone_child(bool numbered, uint64_t flags) {
+  pid_t set_tid[1] = {option.pid};
+  struct clone_args args = {.flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD};
+  if (numbered && option.pid) {
+    args.set_tid = (uint64_t)(uintptr_t)set_tid;
+    args.set_tid_size = 1;
+  }
+  return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+}
+
+/* The step between: in the node's pid namespace, so that its death hands the program to pid 1. */
+__attribute__((noreturn)) static void fork_program(int pid_fd) {
+  int go[2];
+  need(pipe2(go, O_CLOEXEC), "pipe");
+  pid_t pid = clone_child(true, 0);
+  need(pid, "clone3");
+  if (pid == 0) {
+    close(go[1]);
+    close(pid_fd);
+    run(go[0]);
+  }
+  if (write(pid_fd, &pid, sizeof pid) != sizeof pid) _exit(1);
+  _exit(0);
+}
+
+int main(int count, char **argument) {
+  int report[2], pids[2];
+  pid_t pid = 0;
+  struct failure failure;
+  parse(count, argument);
+  open_cgroups();
+  if (option.ns > 0) enter_namespaces();
+  if (pipe2(report, O_CLOEXEC) != 0 || pipe2(pids, O_CLOEXEC) != 0) fail_with(errno, "pipe");
+  pid_t child = option.parent_me ? clone_child(true, CLONE_PARENT) : clone_child(false, 0);
+  need(child, "clone3");
+  if (child == 0) {
+    report_fd = fcntl(report[1], F_DUPFD_CLOEXEC, high_fd + files_max);
+    close(report[1]);
+    if (option.parent_me) run(-1);
+    fork_program(pids[1]);
+  }
+  close(report[1]);
+  close(pids[1]);
+  if (option.parent_me) pid = child;
+  else if (read(pids[0], &pid, sizeof pid) != sizeof pid) pid = 0;
+  if (!option.parent_me) waitpid(child, NULL, 0);
+  if (read(report[0], &failure, sizeof failure) == sizeof failure) {
+    report_fd = -1;
+    const char *name = strerrorname_np(failure.number);
+    printf("error %s %s\n", name ? name : "EIO", failure.what);
+    return 1;
+  }
+  if (pid <= 0) fail_with(ESRCH, "the program was killed before it ran");
+  printf("%d\n", pid);
+  return 0;
+}
