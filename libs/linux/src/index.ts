@@ -1,0 +1,23 @@
+// Every export of the Linux bindings, by file.
+export { systemClock } from './clock.ts';
+export { errnoName, errnoOf } from './errno-name.ts';
+export { jsonLog } from './log.ts';
+export { systemRandom } from './random.ts';
+export {
+  boottimeMs,
+  closeFd,
+  Poller,
+  pidfdGetfd,
+  pidfdOpen,
+  pollHup,
+  pollIn,
+  pollOut,
+  punchHole,
+  type ReadyFd,
+  seek,
+  sendSignal,
+  setPipeSize,
+  setWindowSize,
+  splice,
+  unread,
+} from './syscalls.ts';

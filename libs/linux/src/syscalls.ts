@@ -1,0 +1,159 @@
+// System calls that Node lacks, bound by koffi. Each returns what the call returns, or the negative errno
+// where it failed (as the kernel itself does): no exception, no global errno. [intro(2)]
+import koffi from 'koffi';
+
+const library = koffi.load(null);
+const bind = (declaration: string) => library.func(declaration);
+
+const clockGettime = bind('int clock_gettime(int clock, _Out_ int64_t *time)');
+const spliceRaw = bind(
+  'long splice(int in, _Inout_ int64_t *inAt, int out, _Inout_ int64_t *outAt, size_t n, uint flags)',
+);
+const fallocateRaw = bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
+const lseekRaw = bind('int64_t lseek(int fd, int64_t offset, int whence)');
+const ioctlNumber = bind('int ioctl(int fd, ulong request, _Out_ int *value)');
+const ioctlWinsize = library.func('ioctl', 'int', ['int', 'ulong', 'uint16_t *']);
+const killRaw = bind('int kill(int pid, int signal)');
+const syscallRaw = bind(
+  'long syscall(long number, long a, long b, long c, long d, long e, long f)',
+);
+const dupRaw = bind('int fcntl(int fd, int command, long argument)');
+const eventfdRaw = bind('int eventfd(uint initial, int flags)');
+const epollCreateRaw = bind('int epoll_create1(int flags)');
+const epollCtlRaw = bind('int epoll_ctl(int epoll, int op, int fd, uint8_t *event)');
+const epollWaitRaw = bind(
+  'int epoll_wait(int epoll, _Out_ uint8_t *events, int max, int timeoutMs)',
+);
+
+/** Numbers that x86_64 and aarch64 share (all calls since 5.x do). */
+const nrPidfdOpen = 434;
+const nrPidfdGetfd = 438;
+
+const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : result);
+
+const clockBoottime = 7;
+const time = new BigInt64Array(2);
+/** ms of CLOCK_BOOTTIME, with fraction. [clock_gettime(2)] */
+export function boottimeMs(): number {
+  clockGettime(clockBoottime, time);
+  return Number(time[0]) * 1e3 + Number(time[1]) / 1e6;
+}
+
+/** SPLICE_F_MOVE | SPLICE_F_NONBLOCK: one of the two is a pipe, and waiting is epoll's part. */
+const spliceFlags = 3;
+/** Moves up to `n` bytes at the descriptions' own positions: bytes and positions in one step. [splice(2)] */
+export const splice = (input: number, output: number, n: number): number =>
+  orErrno(spliceRaw(input, null, output, null, n, spliceFlags));
+
+/** Frees the pages of a range of a file; its size stays. [fallocate(2): FALLOC_FL_PUNCH_HOLE] */
+export const punchHole = (fd: number, offset: number, length: number): number =>
+  orErrno(fallocateRaw(fd, 3, offset, length));
+
+/** Sets and tells the position of an open description, which all who share it see. [lseek(2)] */
+export const seek = (fd: number, offset: number, whence: 'set' | 'current' | 'end'): number =>
+  orErrno(Number(lseekRaw(fd, offset, { set: 0, current: 1, end: 2 }[whence])));
+
+const FIONREAD = 0x541b;
+const TIOCSWINSZ = 0x5414;
+/** Bytes that lie in a pipe or terminal. [ioctl_pipe(2): FIONREAD] */
+export function unread(fd: number): number {
+  const value = [0];
+  const result = orErrno(ioctlNumber(fd, FIONREAD, value));
+  return result < 0 ? result : (value[0] ?? 0);
+}
+/** [ioctl_tty(2): TIOCSWINSZ; the foreground group gets SIGWINCH] */
+export const setWindowSize = (fd: number, rows: number, cols: number): number =>
+  orErrno(ioctlWinsize(fd, TIOCSWINSZ, new Uint16Array([rows, cols, 0, 0])));
+
+/** kill(2) by number, 0 asks. */
+export const sendSignal = (pid: number, signal: number): number => orErrno(killRaw(pid, signal));
+
+/** [pidfd_open(2)] */
+export const pidfdOpen = (pid: number): number =>
+  orErrno(syscallRaw(nrPidfdOpen, pid, 0, 0, 0, 0, 0));
+/** A descriptor here for the open description that is `fd` there, close-on-exec. [pidfd_getfd(2)] */
+export const pidfdGetfd = (pidfd: number, fd: number): number =>
+  orErrno(syscallRaw(nrPidfdGetfd, pidfd, fd, 0, 0, 0, 0));
+
+/** [fcntl(2): F_GETPIPE_SZ, F_SETPIPE_SZ] */
+export const setPipeSize = (fd: number, bytes: number): number => orErrno(dupRaw(fd, 1031, bytes));
+
+export interface ReadyFd {
+  readonly fd: number;
+  readonly events: number;
+}
+export const pollIn = 1;
+export const pollOut = 4;
+export const pollHup = 0x10;
+
+/** What `epoll_event` is: packed on x86_64 only. [epoll_ctl(2)] */
+const eventBytes = process.arch === 'x64' ? 12 : 16;
+const dataAt = eventBytes - 8;
+const readyMax = 64;
+
+/** epoll in a thread of its own: `wait` resolves when something is ready, after `wake`, or the timeout. */
+export class Poller {
+  readonly #epoll = orErrno(epollCreateRaw(0x80000));
+  readonly #wakeFd = orErrno(eventfdRaw(0, 0x80800));
+  readonly #events = new Uint8Array(eventBytes * readyMax);
+  readonly #known = new Map<number, number>();
+
+  constructor() {
+    this.set(this.#wakeFd, pollIn);
+  }
+
+  /** What to wait for on a descriptor; 0: nothing more, also not its hang-up. Negative errno where refused. */
+  set(fd: number, events: number): number {
+    const before = this.#known.get(fd);
+    if (before === events || (before === undefined && events === 0)) return 0;
+    const event = new DataView(new ArrayBuffer(eventBytes));
+    event.setUint32(0, events, true);
+    event.setInt32(dataAt, fd, true);
+    const op = events === 0 ? 2 : before === undefined ? 1 : 3;
+    const result = orErrno(epollCtlRaw(this.#epoll, op, fd, new Uint8Array(event.buffer)));
+    if (events === 0) this.#known.delete(fd);
+    else if (result === 0) this.#known.set(fd, events);
+    return result;
+  }
+
+  /** One call at a time. */
+  wait(timeoutMs: number): Promise<readonly ReadyFd[]> {
+    return new Promise((done) => {
+      epollWaitRaw.async(
+        this.#epoll,
+        this.#events,
+        readyMax,
+        timeoutMs,
+        (_: unknown, count: number) => {
+          const view = new DataView(this.#events.buffer);
+          const ready: ReadyFd[] = [];
+          for (let i = 0; i < count; i++) {
+            const fd = view.getInt32(i * eventBytes + dataAt, true);
+            if (fd === this.#wakeFd) clearEvent(fd);
+            else ready.push({ fd, events: view.getUint32(i * eventBytes, true) });
+          }
+          done(ready);
+        },
+      );
+    });
+  }
+
+  wake(): void {
+    writeEvent(this.#wakeFd);
+  }
+
+  /** Only when no `wait` is under way. */
+  close(): void {
+    closeFd(this.#wakeFd);
+    closeFd(this.#epoll);
+  }
+}
+
+const readRaw = bind('long read(int fd, _Out_ uint8_t *bytes, size_t n)');
+const writeRaw = bind('long write(int fd, const uint8_t *bytes, size_t n)');
+const closeRaw = bind('int close(int fd)');
+const word = new Uint8Array(8);
+const one = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
+const clearEvent = (fd: number): void => void readRaw(fd, word, 8);
+const writeEvent = (fd: number): void => void writeRaw(fd, one, 8);
+export const closeFd = (fd: number): number => orErrno(closeRaw(fd));
