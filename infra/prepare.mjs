@@ -56,7 +56,8 @@ function installPackages() {
   if (!installedByHand()) {
     say('installing npm packages by the lockfile ...');
     // No package here needs its install script: native code comes as prebuilt packages.
-    const args = ['ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'];
+    const quiet = ['--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'];
+    const args = ['ci', '--ignore-scripts', ...quiet];
     const cli = process.env.npm_execpath?.endsWith('npm-cli.js') && process.env.npm_execpath;
     const [command, first] = cli ? [process.execPath, [cli]] : ['npm', []];
     const npm = spawnSync(command, [...first, ...args], { cwd: root, stdio: ['ignore', 2, 2] });
