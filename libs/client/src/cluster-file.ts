@@ -1,7 +1,7 @@
 // Where a cluster that `ssi up` started is found: one JSON file in the cluster's folder on the host,
 // readable from inside its nodes too. `ssi node` and compose set the environment instead.
 import { readFileSync } from 'node:fs';
-import { type Reply, fail, ok } from '@ssi/contracts';
+import { fail, ok, type Reply } from '@ssi/contracts';
 import { z } from 'zod';
 
 export const clusterFile = z.object({

@@ -1,1 +1,28 @@
-export * from './cluster-file.ts';
+// Every export of the client library, by file.
+
+export type { AttachEvent, Attachment, AttachOptions } from './attach.ts';
+export { attach } from './attach.ts';
+export { clientClock } from './clock.ts';
+export type { ClusterFile } from './cluster-file.ts';
+export { clusterDir, clusterFile, clustersDir, readClusterFile } from './cluster-file.ts';
+export type { ClusterEvent } from './events.ts';
+export type { InputChunk, InputQueue } from './input-queue.ts';
+export { inputQueue } from './input-queue.ts';
+export {
+  clusterDetailedtransition,
+  clusterMembership,
+  clusternodeAvail,
+  clusternodeInfo,
+  clusternodeNum,
+  kill3,
+  migrate,
+  rexec,
+  waitpid,
+} from './libcluster.ts';
+export type { ClientLink } from './link.ts';
+export { leastLoaded } from './load.ts';
+export { originOf } from './origin.ts';
+export type { OutputCursor } from './output-cursor.ts';
+export { outputCursor } from './output-cursor.ts';
+export type { MoveOptions, NodeInfo, ProcessList, RunRequest, Ssi } from './ssi.ts';
+export { createSsi, hasExited } from './ssi.ts';

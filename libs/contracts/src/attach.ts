@@ -26,7 +26,8 @@ const outputName = z.enum(['out', 'err', 'tty']);
 export type AttachOutputName = z.infer<typeof outputName>;
 
 const offset = z.int().min(0);
-const bytes = z.instanceof(Uint8Array);
+/** Any view of memory: msgpack decodes to one that shares the message's. */
+const bytes = z.custom<Uint8Array>((v) => v instanceof Uint8Array);
 
 /** Payload of one data or input message, bytes: far below the 1 MiB of a stream message. */
 export const attachChunkMax = 65_536;

@@ -7,7 +7,7 @@ import {
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace';
 
-/** First word of the root span's name; `clms.step` and `migrate` are both always kept. */
+/** Without the `ssi.` or `vproc.` before it; `clms.step` and `ssi.migrate` are both always kept. */
 const alwaysKept = new Set([
   'migrate',
   'rexec',
@@ -21,7 +21,7 @@ const alwaysKept = new Set([
 ]);
 
 export const isAlwaysKept = (spanName: string): boolean =>
-  alwaysKept.has(spanName.split(/[. ]/, 1)[0] ?? '') || spanName === 'vproc.migrate';
+  alwaysKept.has(spanName.replace(/^(ssi|vproc)\./, '').split(/[. ]/, 1)[0] ?? '');
 
 /** `ratio` of the other roots is kept, 0..1, decided by the trace id alone. */
 export function clusterSampler(ratio: number): Sampler {

@@ -126,6 +126,7 @@ describe('telemetry: spans', () => {
     expect(await read(store, plain.traceId ?? '')).toEqual([]);
     expect(await read(store, move.traceId ?? '')).toHaveLength(2);
     expect(isAlwaysKept('clms.step')).toBe(true);
+    expect(isAlwaysKept('ssi.migrate')).toBe(true);
     expect(isAlwaysKept('vproc.list')).toBe(false);
   });
 

@@ -1,0 +1,326 @@
+// A client's handle on a cluster: every operation a person or a program asks of it. Answers are Replies;
+// nothing here throws. It is built on a link, so the same code runs on NATS and in memory.
+import {
+  clms,
+  type Errno,
+  type ExitStatus,
+  fail,
+  type Incarnation,
+  type NodeState,
+  type OriginEntry,
+  ok,
+  type ProcessInfo,
+  type Reply,
+  type ReplyOf,
+  type RequestOf,
+  upMembers,
+  type View,
+  type ViewMember,
+  vproc,
+} from '@ssi/contracts';
+import { type SpanRecord, type TraceSummary, withSpan } from '@ssi/telemetry';
+import { type Attachment, type AttachOptions, attach } from './attach.ts';
+import { type ClusterEvent, followEvents } from './events.ts';
+import type { ClientLink } from './link.ts';
+import { leastLoaded } from './load.ts';
+import { isGone, type PidCallOptions, pidCalls, type VprocOp } from './pid-calls.ts';
+import { viewSource } from './view-source.ts';
+
+export interface NodeInfo {
+  readonly num: number;
+  readonly name: string;
+  readonly state: NodeState;
+  readonly incarnation: Incarnation;
+  /** As its membership tells; empty when it is DOWN or does not answer. */
+  readonly services: readonly { readonly name: string; readonly state: string }[];
+  readonly facts: ViewMember['facts'];
+  readonly isMaster: boolean;
+  /** The nodedown step that runs for it now. */
+  readonly step?: { readonly name: string; readonly waitingFor: readonly number[] };
+  /** False: it is UP in the view, but did not answer this time. */
+  readonly answers: boolean;
+}
+
+export interface ProcessList {
+  /** By pid. */
+  readonly processes: readonly ProcessInfo[];
+  /** Nodes that are UP but did not answer: their processes are missing here. */
+  readonly silent: readonly { readonly node: number; readonly errno: Errno }[];
+}
+
+export interface RunRequest extends Omit<RequestOf<typeof vproc.ops.run>, 'uid' | 'gid'> {
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Absent: the least loaded node. */
+  readonly node?: number;
+}
+
+export interface MoveOptions {
+  readonly group?: boolean;
+  readonly postCopy?: boolean;
+  readonly force?: boolean;
+}
+
+type MigrateReply = ReplyOf<typeof vproc.ops.migrate>;
+type WhyNotReply = ReplyOf<typeof vproc.ops.whyNot>;
+type Answer<T> = Promise<Reply<T>>;
+
+export interface Ssi {
+  readonly cluster: string;
+  /** The newest view a node tells. */
+  view(): Answer<View>;
+  nodes(): Answer<NodeInfo[]>;
+  ps(): Answer<ProcessList>;
+  run(request: RunRequest): Answer<{ pid: number; node: number }>;
+  where(pid: number): Answer<OriginEntry>;
+  migrate(pid: number, to: number, options?: MoveOptions): Answer<MigrateReply>;
+  /** A negative pid is a process group. `signal` 0 only asks whether it is there. */
+  kill(pid: number, signal: number): Answer<{ delivered: number }>;
+  /** Until it ends; `noHang`: EAGAIN while it runs. `reap` (default): its status is taken. */
+  wait(
+    pid: number,
+    options?: { reap?: boolean; noHang?: boolean; timeoutMs?: number; signal?: AbortSignal },
+  ): Answer<ExitStatus>;
+  whyNot(pid: number, options?: { to?: number; group?: boolean }): Answer<WhyNotReply>;
+  rexec(
+    pid: number,
+    to: number,
+    argv: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): Answer<{ pid: number; node: number }>;
+  attach(pid: number, options?: AttachOptions): Attachment;
+  resize(pid: number, rows: number, cols: number): Answer<Record<string, never>>;
+  /** Membership transitions: those the cluster remembers (unless `from` is `now`), then each as it comes. */
+  events(options?: { from?: 'start' | 'now'; signal?: AbortSignal }): AsyncGenerator<ClusterEvent>;
+  trace(traceId: string): Answer<SpanRecord[]>;
+  traces(max?: number): Answer<TraceSummary[]>;
+  /** The UP node with the least to do per CPU. */
+  leastLoaded(options?: { native?: boolean }): Answer<number>;
+  shutdownNode(num: number): Answer<{ transid: number }>;
+  bootstrap(num: number): Answer<{ transid: number }>;
+  close(): Promise<void>;
+}
+
+/** A move may take long; dumping some GB does. */
+const moveMs = 300_000;
+/** One long poll of `wait`; asked again as long as the caller waits. */
+const waitSliceMs = 60_000;
+const listMs = 5_000;
+const foreverMs = 365 * 86_400_000;
+
+export function createSsi(link: ClientLink): Ssi {
+  const views = viewSource(link);
+  const calls = pidCalls(link, views);
+  const { uid } = link;
+
+  /** One traced operation: the root span of everything it causes. */
+  const traced = <T>(
+    name: string,
+    attributes: Record<string, string | number>,
+    fn: (traceparent: string | undefined) => Promise<T>,
+  ): Promise<T> => withSpan(link.tracer, `ssi.${name}`, { attributes }, fn);
+
+  const everyUp = async <T>(
+    ask: (num: number) => Promise<Reply<T>>,
+  ): Answer<{ view: View; answers: Map<number, Reply<T>> }> => {
+    const view = await views.refresh();
+    if (!view.ok) return view;
+    const nums = upMembers(view.value).map((m) => m.num);
+    const answers = await Promise.all(nums.map(async (num) => [num, await ask(num)] as const));
+    return ok({ view: view.value, answers: new Map(answers) });
+  };
+
+  const checkNode = async (num: number): Answer<View> => {
+    const view = await views.current();
+    if (!view.ok) return view;
+    const member = view.value.members.find((m) => m.num === num);
+    if (member?.state === 'UP') return view;
+    const up = upMembers(view.value).map((m) => m.num);
+    return member
+      ? fail('EHOSTDOWN', `node ${num} is ${member.state}; UP are: ${up.join(' ')}`)
+      : fail('EINVAL', `no node ${num} in this cluster; UP are: ${up.join(' ')}`);
+  };
+
+  const nodes = async (): Answer<NodeInfo[]> => {
+    const asked = await everyUp((num) =>
+      link.ics.call(clms, 'members', num, {}, { timeoutMs: 2_000 }),
+    );
+    if (!asked.ok) return asked;
+    const { answers } = asked.value;
+    // Each answer carries the view of its node: the newest is shown.
+    const newest = [...answers.values()].reduce(
+      (view, a) => (a.ok && a.value.view.transid > view.transid ? a.value.view : view),
+      asked.value.view,
+    );
+    return ok(
+      newest.members.map((m) => {
+        const answer = answers.get(m.num);
+        return {
+          num: m.num,
+          name: m.name,
+          state: m.state,
+          incarnation: m.incarnation,
+          services: answer?.ok ? answer.value.services : [],
+          facts: m.facts,
+          isMaster: newest.master === m.num,
+          answers: answer?.ok ?? false,
+          ...(m.step && { step: m.step }),
+        };
+      }),
+    );
+  };
+
+  const ps = async (): Answer<ProcessList> => {
+    const asked = await everyUp((num) =>
+      link.ics.call(vproc, 'list', num, {}, { timeoutMs: listMs }),
+    );
+    if (!asked.ok) return asked;
+    const found = new Map<number, ProcessInfo>();
+    const silent: { node: number; errno: Errno }[] = [];
+    for (const [node, answer] of asked.value.answers) {
+      if (!answer.ok) silent.push({ node, errno: answer.errno });
+      // One that moved while we asked may be told twice: the later hop is where it is.
+      for (const p of answer.ok ? answer.value.processes : [])
+        if (p.hop >= (found.get(p.pid)?.hop ?? -1)) found.set(p.pid, p);
+    }
+    return ok({ processes: [...found.values()].sort((a, b) => a.pid - b.pid), silent });
+  };
+
+  const pickNode = async (native: boolean): Answer<number> => {
+    const asked = await everyUp((num) =>
+      link.ics.call(vproc, 'list', num, {}, { timeoutMs: listMs }),
+    );
+    if (!asked.ok) return asked;
+    const lists = new Map(
+      [...asked.value.answers].flatMap(([n, a]) => (a.ok ? [[n, a.value.processes] as const] : [])),
+    );
+    const num = leastLoaded(asked.value.view, lists, { native });
+    return num === undefined
+      ? fail('EHOSTUNREACH', 'no UP node takes programs; look at: ssi nodes')
+      : ok(num);
+  };
+
+  const run = (request: RunRequest): Answer<{ pid: number; node: number }> =>
+    traced('run', { 'process.command': request.argv[0] ?? '' }, async (traceparent) => {
+      const { node, ...rest } = request;
+      const picked = node === undefined ? await pickNode(true) : ok(node);
+      if (!picked.ok) return picked;
+      const to = picked.value;
+      const view = await checkNode(to);
+      if (!view.ok) return view;
+      const body = { ...rest, uid: rest.uid ?? uid, gid: rest.gid ?? uid };
+      const reply = await link.ics.call(vproc, 'run', to, body, {
+        waitForServer: true,
+        ...(traceparent && { context: { priority: 0, traceparent } }),
+      });
+      return reply.ok ? ok({ pid: reply.value.pid, node: to }) : reply;
+    });
+
+  const atExecution = <K extends VprocOp>(
+    op: K,
+    pid: number,
+    request: RequestOf<(typeof vproc.ops)[K]>,
+    options: PidCallOptions,
+  ) =>
+    traced(op, { 'ssi.pid': pid }, (traceparent) =>
+      calls.atExecution(op, pid, request, { ...options, traceparent }),
+    );
+
+  const migrate: Ssi['migrate'] = async (pid, to, options = {}) => {
+    const view = await checkNode(to);
+    if (!view.ok) return view;
+    const request = { pid, to, uid, ...options };
+    const reply = await atExecution('migrate', pid, request, { safe: false, deadlineMs: moveMs });
+    if (!reply.ok && (reply.errno === 'ETIMEDOUT' || reply.errno === 'EHOSTDOWN'))
+      return fail(reply.errno, `${reply.detail}; it may have moved, see: ssi where ${pid}`);
+    return reply as Reply<MigrateReply>;
+  };
+
+  /**
+   * The status is learned first and taken second: an answer that is lost on the way loses no status,
+   * and of two waiters one gets it.
+   */
+  const wait: Ssi['wait'] = async (pid, options = {}) => {
+    const endMs = link.clock.nowMs() + (options.timeoutMs ?? foreverMs);
+    const { noHang = false, signal } = options;
+    for (;;) {
+      const leftMs = Math.max(1, endMs - link.clock.nowMs());
+      const reply = await calls.atOrigin(
+        'wait',
+        pid,
+        { pid, reap: false, ...(noHang && { noHang }) },
+        {
+          safe: true,
+          againIsAnswer: noHang,
+          deadlineMs: Math.min(leftMs, noHang ? listMs : waitSliceMs),
+          signal,
+        },
+      );
+      if (signal?.aborted) return fail('ECANCELED', 'no longer waited for');
+      const again = !reply.ok && (reply.errno === 'ETIMEDOUT' || reply.errno === 'EAGAIN');
+      if (again && !noHang && link.clock.nowMs() < endMs) continue;
+      if (!reply.ok || options.reap === false) return reply as Reply<ExitStatus>;
+      const taken = await calls.atOrigin(
+        'wait',
+        pid,
+        { pid, reap: true, noHang: true },
+        { safe: true, deadlineMs: listMs },
+      );
+      return !taken.ok && taken.errno === 'ECHILD' ? taken : (reply as Reply<ExitStatus>);
+    }
+  };
+
+  const kill: Ssi['kill'] = (pid, signal) =>
+    traced('kill', { 'ssi.pid': pid, 'ssi.signal': signal }, async (traceparent) => {
+      // Asking, killing, stopping and continuing twice is the same as once.
+      const safe = [0, 9, 18, 19].includes(signal);
+      const reply = await calls.atOrigin(
+        'signal',
+        Math.abs(pid),
+        { pid, signal, uid },
+        { safe, traceparent },
+      );
+      return reply as Reply<{ delivered: number }>;
+    });
+
+  return {
+    cluster: link.cluster,
+    view: () => views.refresh(),
+    nodes,
+    ps,
+    run,
+    migrate,
+    wait,
+    kill,
+    where: async (pid) => {
+      const reply = await calls.where(pid);
+      return reply.ok ? ok(reply.value.entry) : (reply as Reply<never>);
+    },
+    whyNot: async (pid, options = {}) =>
+      (await atExecution('whyNot', pid, { pid, ...options }, { safe: true })) as Reply<WhyNotReply>,
+    rexec: async (pid, to, argv, env) => {
+      const view = await checkNode(to);
+      if (!view.ok) return view;
+      const request = { pid, to, argv: [...argv], env: { ...env }, uid };
+      const reply = await atExecution('rexec', pid, request, { safe: false, deadlineMs: 20_000 });
+      return reply as Reply<{ pid: number; node: number }>;
+    },
+    attach: (pid, options) => attach({ link, calls, views }, pid, options),
+    resize: async (pid, rows, cols) =>
+      (await calls.atExecution('resize', pid, { pid, rows, cols }, { safe: true })) as Reply<
+        Record<string, never>
+      >,
+    events: (options) => followEvents(link, views, options),
+    trace: (traceId) => link.spans.readTrace(traceId),
+    traces: (max = 20) => link.spans.recentTraces(max),
+    leastLoaded: (options) => pickNode(options?.native ?? false),
+    shutdownNode: (num) =>
+      traced('drain', { 'ssi.target': num }, () =>
+        link.ics.call(clms, 'shutdown', num, {}, { timeoutMs: 15_000 }),
+      ),
+    bootstrap: (num) => link.ics.call(clms, 'bootstrap', num, { force: true }),
+    close: () => link.close(),
+  };
+}
+
+export const hasExited = isGone;
