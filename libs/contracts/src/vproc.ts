@@ -110,6 +110,8 @@ export const originEntry = z.object({
   kind: z.enum(['native', 'actor']),
   node: nodeNum,
   hop: z.int().min(0),
+  /** Which user of the number: grows with each reuse of the pid. Absent: 0. */
+  born: z.int().min(0).optional(),
   /** `doubt`: this side of a move cannot say who runs it; signals and waits queue. */
   phase: z.enum(['live', 'doubt', 'exited']),
   exit: exitStatus.optional(),
@@ -124,6 +126,22 @@ export const moveTask = z.object({
   tids: z.array(z.int()),
   command: z.string(),
   hop: z.int().min(0),
+  /** As in `originEntry`. */
+  born: z.int().min(0).optional(),
+  /** Stopped by a signal before the move: stays stopped after it. */
+  stopped: z.boolean().optional(),
+  /** The pid that `run` returned and whose streams it may hold; absent: none known. */
+  owner: pid.optional(),
+  /** What `run` was asked for; only on the pid that it returned. */
+  run: z
+    .object({
+      tty: z.boolean(),
+      pin: z.boolean(),
+      sigcluster: z.int().min(1).max(64).optional(),
+      uid: z.int().min(0),
+      gid: z.int().min(0),
+    })
+    .optional(),
 });
 export type MoveTask = z.infer<typeof moveTask>;
 
@@ -206,7 +224,11 @@ export const vproc = defineContract('vproc', 1, {
   deliver: rpc({
     summary: 'Origin to execution node: deliver the signal here. EREMCHG: it moved on.',
     request: z.object({ pid: z.int(), signal: z.int().min(0).max(64), uid: z.int().min(0) }),
-    reply: z.object({ delivered: z.int().min(0) }),
+    reply: z.object({
+      delivered: z.int().min(0),
+      /** Members of the group that moved on while this waited: to be told there, one by one. */
+      moved: z.array(z.object({ pid, node: nodeNum })).optional(),
+    }),
     errnos: ['ESRCH', 'EPERM', 'EINVAL', 'EREMCHG', 'EAGAIN'],
     priority: 1,
     timeoutMs: 20_000,
@@ -313,6 +335,12 @@ export const vproc = defineContract('vproc', 1, {
       tasks: z.array(moveTask),
       /** Of the images, as sent. */
       bytes: z.int().min(0),
+      /** The root leads no session of its own. [criu(8): --shell-job] */
+      shellJob: z.boolean().optional(),
+      /** Terminal of the streams' owner, as the images name it. */
+      tty: z
+        .object({ external: z.string(), rows: z.int().min(1), cols: z.int().min(1) })
+        .optional(),
     }),
     reply: z.object({ restoreMs: z.number() }),
     errnos: ['ECANCELED', 'ESTALE', 'EAGAIN'],

@@ -179,6 +179,10 @@ export interface StreamStore {
   /** States by name in the order in, out, err or just tty (output) and in (input). ENOENT: no streams. */
   state(owner: number): Promise<Reply<readonly StreamState[], 'ENOENT'>>;
   tty(owner: number): TtyBinding | undefined;
+  /** Present size of the terminal; undefined: no terminal. */
+  ttySize(owner: number): TtySize | undefined;
+  /** Where the descriptors of the owner's program lead; undefined: no streams. */
+  paths(owner: number): StreamPaths | undefined;
   /**
    * Bytes of the log from `offset`, at most `maxBytes`, empty at the end (eof says whether more can come).
    * `offset` of the reply is higher than asked for where the log no longer has the beginning.
@@ -402,6 +406,11 @@ export interface VprocPorts {
   readonly images: Images;
   readonly criu: Criu;
   readonly records: MoveRecords;
+  /**
+   * What vproc alone knows of its processes, in a folder of its own: the same promises as `records`, the
+   * key is 32 hex digits too.
+   */
+  readonly state: MoveRecords;
   readonly preflight: Preflight;
   readonly stub: Stub;
 }
