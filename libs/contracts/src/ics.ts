@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { defineContract, message, rpc } from './contract.ts';
 import { endpointNode, incarnation, member, nodeNum, serviceBootId, serviceName } from './ids.ts';
-import { serviceOps } from './service.ts';
+import { type NodeState, serviceOps } from './service.ts';
 
 export const transportName = z.enum(['nats', 'tcp', 'memory']);
 export type TransportName = z.infer<typeof transportName>;
@@ -18,6 +18,10 @@ export const serviceEndpoint = z.object({
   tcp: z.array(z.object({ host: z.string(), port: z.int() })),
 });
 export type ServiceEndpoint = z.infer<typeof serviceEndpoint>;
+
+/** Whether a member in this state may still be talked to; in every other one its incarnation is gone. */
+export const talksIn = (state: NodeState): boolean =>
+  state === 'COMINGUP' || state === 'UP' || state === 'SHUTDOWN';
 
 export const channelState = z.enum(['opening', 'up', 'flushing', 'down']);
 

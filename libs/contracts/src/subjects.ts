@@ -33,16 +33,19 @@ export const requestSubject = (q: {
 }): string =>
   `ssi.${q.cluster}.${q.contract}.v${q.version}.${q.to}.${q.op}.${endpointToken(q.from)}`;
 
-/** What a server of `contract` on node `to` subscribes to. */
+/** What a server of `contract` on node `to` subscribes to: every version, so that it can answer EPROTONOSUPPORT. */
 export const serverSubject = (q: {
   cluster: string;
   contract: string;
-  version: number;
   to: NodeNum | 'all';
-}): string => `ssi.${q.cluster}.${q.contract}.v${q.version}.${q.to}.*.*`;
+}): string => `ssi.${q.cluster}.${q.contract}.*.${q.to}.*.*`;
 
 export const replySubject = (cluster: string, to: Endpoint, from: Endpoint): string =>
   `ssi.${cluster}.reply.${endpointToken(to)}.${endpointToken(from)}`;
+
+/** Everything that comes back to one endpoint: replies, and no-responders notices with their tag. */
+export const inboxSubject = (cluster: string, to: Endpoint): string =>
+  `ssi.${cluster}.reply.${endpointToken(to)}.>`;
 
 /** Spans of one trace, for the built-in store. */
 export const spanSubject = (cluster: string, traceId: string): string =>

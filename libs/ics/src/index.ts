@@ -1,1 +1,8 @@
-export {};
+// Every export of ICS, by file.
+export { createEndpoint, type Endpoint, type EndpointOptions } from './endpoint.ts';
+export { createIcs, type IcsEndpoint, type IcsOptions, type PeerState } from './ics.ts';
+export { tcpStreams } from './stream.tcp.ts';
+export { MemoryBus } from './transport.memory.ts';
+export { type NatsTransportOptions, natsTransport } from './transport.nats.ts';
+export { type TcpTransport, type TcpTransportOptions, tcpTransport } from './transport.tcp.ts';
+export type { Outgoing, Receiver, Transport, Via } from './transport.ts';

@@ -5,12 +5,14 @@ import type {
   Contract,
   ErrnoOf,
   IcsErrno,
+  MemberId,
   Op,
   Priority,
   Reply,
   ReplyOf,
   RequestOf,
   Source,
+  TransportName,
   View,
 } from '@ssi/contracts';
 
@@ -28,6 +30,16 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Nobody serves yet (EHOSTUNREACH): try again until the deadline. It did not run, so this is safe. */
   readonly waitForServer?: boolean;
+  /** Only over this transport, for those who measure it; others leave the choice to ICS. */
+  readonly transport?: TransportName;
+}
+
+/** How a contract is served; each bound holds for each priority on its own. */
+export interface ServeOptions {
+  /** Calls in work at once. Default 256; long polls do not count (bound 10,000). 1: strictly one after the other. */
+  readonly inWorkMax?: number;
+  /** Calls that wait for their turn; past it new ones get EAGAIN. Default 1,024. */
+  readonly queueMax?: number;
 }
 
 export interface ServedCall {
@@ -84,11 +96,12 @@ export interface Ics {
     options?: CallOptions,
   ): void;
   /** Serves a contract; an operation without a handler answers ENOSYS. */
-  serve<C extends Contract>(contract: C, handlers: Handlers<C>): void;
+  serve<C extends Contract>(contract: C, handlers: Handlers<C>, options?: ServeOptions): void;
   /**
    * The view this service goes by: calls to members that left end with EHOSTDOWN, frames of older
-   * incarnations are refused with ESTALE. Older transids are ignored.
+   * incarnations are refused with ESTALE. Older transids are ignored. `self` is what this node is in
+   * the view (as `attach` and the `view` operation tell it): from then on calls name that incarnation.
    */
-  setView(view: View): void;
+  setView(view: View, self?: MemberId): void;
   close(): Promise<void>;
 }

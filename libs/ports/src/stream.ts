@@ -9,7 +9,10 @@ import type { Reply } from '@ssi/contracts';
 export interface Stream {
   /** Next message, or undefined when the peer ended in good order. Rejects when the connection broke or a checksum failed. */
   read(): Promise<Uint8Array | undefined>;
-  /** Resolves when there is room for more (back-pressure). Rejects when the connection is broken. 1 MiB at most. */
+  /**
+   * Resolves when there is room for more (back-pressure), which is not when it was sent: the bytes are the
+   * stream's from now on and must not change. Rejects when the connection is broken. 1 MiB at most.
+   */
   write(message: Uint8Array): Promise<void>;
   /** Ends this direction in good order. */
   end(): Promise<void>;

@@ -1,0 +1,138 @@
+// What a service's main.ts or a client opens: the bus, the direct transport, streams, and ICS over them.
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { fail, ok, type Reply, type ServiceEndpoint } from '@ssi/contracts';
+import { type Clock, type Log, noLog, type Random, type Streams } from '@ssi/ports';
+import { createIcs, type IcsEndpoint } from './ics.ts';
+import { tcpStreams } from './stream.tcp.ts';
+import type { MemoryBus } from './transport.memory.ts';
+import { natsTransport } from './transport.nats.ts';
+import { type TcpTransport, tcpTransport } from './transport.tcp.ts';
+import type { Transport } from './transport.ts';
+
+const reconnectWaitMs = 250;
+/** A broker that is there but does not answer is given up after two of these. */
+const pingMs = 5_000;
+
+export interface EndpointOptions {
+  readonly cluster: string;
+  /** 0: a client. */
+  readonly node: number;
+  /** A contract's name, or a client's random name ([A-Za-z0-9_]{1,32}). */
+  readonly service: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log?: Log;
+  /** nats://user:password@host:port, several with commas; absent: no bus. */
+  readonly nats?: string;
+  /** Wait for the bus for ever (services) or this long, ms (clients). */
+  readonly busWaitMs?: number;
+  /** Listen for direct connections; `host` absent: every interface. Clients leave it out. */
+  readonly tcp?: { readonly host?: string; readonly port?: number };
+  /** Shared by the services that one process hosts: they do not cross the bus then. */
+  readonly memory?: MemoryBus;
+}
+
+export interface Endpoint {
+  readonly ics: IcsEndpoint;
+  readonly streams: Streams;
+  /** 0: not listening. */
+  readonly tcpPort: number;
+  /** The bus itself, for what is not a call (key-value store, spans, heartbeats). */
+  readonly nats: NatsConnection | undefined;
+  /** The node map, as the router gives it: from then on calls go direct where that is faster. */
+  setMap(map: readonly ServiceEndpoint[]): void;
+  close(): Promise<void>;
+}
+
+/** EHOSTUNREACH: the bus is not there (within `busWaitMs`); EACCES: it does not take the credentials. */
+export async function createEndpoint(
+  options: EndpointOptions,
+): Promise<Reply<Endpoint, 'EHOSTUNREACH' | 'EACCES' | 'EADDRINUSE'>> {
+  const { cluster, node, service, clock, random } = options;
+  const log = options.log ?? noLog;
+  const self = { node, service };
+  const transports: Transport[] = [];
+  if (options.memory) transports.push(options.memory.transport(self));
+  let tcp: TcpTransport | undefined;
+  let tcpPort = 0;
+  if (options.tcp) {
+    tcp = tcpTransport({ cluster, clock });
+    try {
+      tcpPort = await tcp.listen(options.tcp.port ?? 0, options.tcp.host);
+    } catch (error) {
+      return fail('EADDRINUSE', `cannot listen: ${String(error)}`);
+    }
+    transports.push(tcp);
+  }
+  let nats: NatsConnection | undefined;
+  if (options.nats !== undefined) {
+    const connected = await connectBus(options.nats, `${cluster}.${node}-${service}`, options);
+    if (!connected.ok) {
+      await tcp?.close();
+      return connected;
+    }
+    nats = connected.value;
+    transports.push(natsTransport({ connection: nats, cluster, self }));
+  }
+  const ics = createIcs({ node, service, clock, random, transports, log });
+  return ok({
+    ics,
+    streams: tcpStreams(
+      options.tcp?.host === undefined ? { clock } : { clock, host: options.tcp.host },
+    ),
+    tcpPort,
+    nats,
+    setMap: (map) => {
+      tcp?.setMap(map);
+      for (const e of map) ics.learn(e.node, e.service, e.bootId);
+    },
+    close: async () => {
+      await ics.close();
+      await nats?.close();
+    },
+  });
+}
+
+/** Servers and credentials out of one text. */
+function parseBus(text: string): { servers: string[]; user?: string; pass?: string } {
+  const urls = text.split(',').map((part) => new URL(part.trim()));
+  const servers = urls.map((u) => u.host);
+  const first = urls.find((u) => u.username !== '');
+  if (!first) return { servers };
+  const user = decodeURIComponent(first.username);
+  return { servers, user, pass: decodeURIComponent(first.password) };
+}
+
+async function connectBus(
+  text: string,
+  name: string,
+  q: { busWaitMs?: number; clock: Clock },
+): Promise<Reply<NatsConnection, 'EHOSTUNREACH' | 'EACCES'>> {
+  const bus = parseBus(text);
+  // A user without a password is a token. [NATS: token authentication]
+  const credentials =
+    bus.user === undefined
+      ? {}
+      : bus.pass
+        ? { user: bus.user, pass: bus.pass }
+        : { token: bus.user };
+  const attempt = connect({
+    servers: bus.servers,
+    ...credentials,
+    name,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: reconnectWaitMs,
+    waitOnFirstConnect: q.busWaitMs === undefined,
+    ignoreAuthErrorAbort: true,
+    pingInterval: pingMs,
+    ...(q.busWaitMs === undefined ? {} : { timeout: q.busWaitMs }),
+  });
+  try {
+    return ok(await attempt);
+  } catch (error) {
+    const where = bus.servers.join(', ');
+    if (error instanceof Error && /authoriz/i.test(`${error.name} ${error.message}`))
+      return fail('EACCES', `the bus at ${where} refuses these credentials`);
+    return fail('EHOSTUNREACH', `no bus at ${where}: ${String(error)}`);
+  }
+}

@@ -1,0 +1,165 @@
+// ICS: one endpoint that calls and serves, over any transports. Joins the two halves and keeps what
+// both go by: who this is, and the view. [OpenSSI ICS]
+import type {
+  Contract,
+  Incarnation,
+  MemberId,
+  Op,
+  Reply,
+  Source,
+  TransportName,
+  View,
+} from '@ssi/contracts';
+import {
+  type CallOptions,
+  type CallReply,
+  type Clock,
+  type Ics,
+  type Log,
+  noLog,
+  type Random,
+  type ServeOptions,
+} from '@ssi/ports';
+import { Caller } from './caller.ts';
+import { decodeFrame, isCallFrame } from './frame.ts';
+import { Server } from './server.ts';
+import type { Handler } from './serving.ts';
+import type { Transport } from './transport.ts';
+
+export interface IcsOptions {
+  /** Node 0 is a client that is no member; `service` is its random name then. */
+  readonly node: number;
+  readonly service: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Fastest by expectation first. At least one. */
+  readonly transports: readonly Transport[];
+  readonly log?: Log;
+  /** Replies are checked against their contract too, at the caller (tests). */
+  readonly checkReplies?: boolean;
+}
+
+/** How ICS reaches one server. */
+export interface PeerState {
+  readonly node: number;
+  readonly contract: string;
+  readonly transport: TransportName | undefined;
+  readonly rttMs: Readonly<Partial<Record<TransportName, number>>>;
+  readonly suspect: readonly TransportName[];
+  readonly pending: number;
+}
+
+/** The port, and what a router asks of its own endpoint. */
+export interface IcsEndpoint extends Ics {
+  peers(): PeerState[];
+  counters(): Record<string, number>;
+  /** Somebody knows better which life of a server is there: asked again before the next call. */
+  learn(node: number, contract: string, bootId: string): void;
+}
+
+export function createIcs(options: IcsOptions): IcsEndpoint {
+  const { node, service, clock, transports } = options;
+  const log = options.log ?? noLog;
+  const self = { node, service, bootId: options.random.hex(8) };
+  let view: View | undefined;
+  let incarnation: Incarnation | undefined;
+  let from: Source = self;
+  const shared = {
+    self,
+    clock,
+    log,
+    transports,
+    source: () => from,
+    transid: () => view?.transid ?? 0,
+    view: () => view,
+  };
+  const caller = new Caller({ ...shared, checkReplies: options.checkReplies ?? false });
+  const server = new Server(shared);
+  let garbage = 0;
+  for (const transport of transports)
+    transport.open({
+      frame: (bytes, via) => {
+        const f = decodeFrame(bytes);
+        if (!f) garbage++;
+        else if (isCallFrame(f)) server.frame(f, via);
+        else caller.frame(f, via);
+      },
+      unreachable: (name, tag) => caller.unreachable(name, tag),
+      broken: (name, to) => caller.broken(name, to),
+      changed: (name) => caller.changed(name),
+    });
+
+  const issue = (
+    contract: Contract,
+    op: string,
+    to: number,
+    request: unknown,
+    callOptions: CallOptions,
+  ): { done: Promise<Reply<unknown>>; cancel: () => void } => {
+    let settle: (reply: Reply<unknown>) => void = () => {};
+    const done = new Promise<Reply<unknown>>((resolve) => {
+      settle = resolve;
+    });
+    const cancel = caller.call(contract, op, to, request, callOptions, false, settle);
+    return { done, cancel };
+  };
+
+  return {
+    self,
+    // The types of a call are known from its contract; below this line everything is one Reply.
+    call: <O extends Op>(...[contract, op, to, request, o]: Parameters<Ics['call']>) =>
+      issue(contract, op, to, request, o ?? {}).done as Promise<CallReply<O>>,
+    request: <O extends Op>(...[contract, op, to, request, o]: Parameters<Ics['request']>) => {
+      const pending = issue(contract, op, to, request, o ?? {});
+      return { done: pending.done as Promise<CallReply<O>>, cancel: pending.cancel };
+    },
+    send: (contract, op, to, request, o) => {
+      caller.call(contract, op, to, request, o ?? {}, true, (reply) => {
+        if (!reply.ok)
+          log.debug('a message was not delivered', {
+            to,
+            op: `${contract.name}.${op}`,
+            errno: reply.errno,
+          });
+      });
+    },
+    serve: (contract: Contract, handlers: object, o: ServeOptions = {}) => {
+      server.serve(contract, handlers as Readonly<Record<string, Handler | undefined>>, o);
+      for (const transport of transports) transport.serve(contract.name);
+    },
+    setView: (next: View, me?: MemberId) => {
+      if (me && me.num === node && node !== 0) incarnation = me.incarnation;
+      if (view && next.transid < view.transid) return;
+      view = next;
+      from = incarnation ? { ...self, incarnation } : self;
+      server.setView(next);
+      caller.setView(next);
+    },
+    close: async () => {
+      caller.close();
+      server.close();
+      await Promise.all(transports.map((t) => t.close()));
+    },
+    peers: () =>
+      [...caller.peers].map((peer) => {
+        const rttMs: Partial<Record<TransportName, number>> = {};
+        for (const p of peer.paths.all)
+          if (p.srttMs !== undefined) rttMs[p.transport.name] = p.srttMs;
+        return {
+          node: peer.node,
+          contract: peer.contract,
+          transport: peer.paths.current?.transport.name,
+          rttMs,
+          suspect: peer.paths.all.filter((p) => p.suspect).map((p) => p.transport.name),
+          pending: peer.channels.reduce((n, c) => n + (c?.slots.size ?? 0), peer.waitingCount),
+        };
+      }),
+    counters: () => ({
+      ...caller.counters,
+      ...server.counters,
+      inWork: server.inWork,
+      garbage,
+    }),
+    learn: (peerNode, contract, bootId) => caller.doubt(peerNode, contract, bootId),
+  };
+}

@@ -1,0 +1,159 @@
+// The ways to one server: which transports reach it now, how fast each is, which stopped answering.
+// The fastest healthy one is taken; another one must be clearly faster before the traffic changes over.
+import type { TransportName } from '@ssi/contracts';
+import type { Transport } from './transport.ts';
+
+const rtoMinMs = 100;
+export const rtoMaxMs = 2_000;
+const rtoFirstMs = 250;
+/** A way where nobody was there is left alone this long, unless there is no other. */
+const refusedMs = 50;
+/** A suspect way is asked again this often, an idle healthy one this often. */
+const probeSuspectMs = 500;
+const probeIdleMs = 5_000;
+/** Another way must have at most this part of the present one's round trip. */
+const changeOver = 0.7;
+
+export interface Path {
+  readonly transport: Transport;
+  /** Smoothed round trip without the server's own time, ms. */
+  srttMs: number | undefined;
+  suspect: boolean;
+  heardMs: number;
+  sentMs: number;
+  probedMs: number;
+  downUntilMs: number;
+}
+
+const estimate = (p: Path): number => p.srttMs ?? p.transport.guessMs;
+
+export class Paths {
+  readonly all: readonly Path[];
+  readonly #node: number;
+  readonly #contract: string;
+  #current: Path | undefined;
+
+  constructor(transports: readonly Transport[], node: number, contract: string, nowMs: number) {
+    this.#node = node;
+    this.#contract = contract;
+    this.all = transports.map((transport) => ({
+      transport,
+      srttMs: undefined,
+      suspect: false,
+      heardMs: 0,
+      sentMs: 0,
+      probedMs: nowMs,
+      downUntilMs: 0,
+    }));
+  }
+
+  get current(): Path | undefined {
+    return this.#current;
+  }
+
+  of(name: TransportName): Path | undefined {
+    return this.all.find((p) => p.transport.name === name);
+  }
+
+  ready(p: Path): boolean {
+    return p.transport.ready(this.#node, this.#contract);
+  }
+
+  /** Every transport is well and knows of no server there. */
+  get absent(): boolean {
+    return this.all.every((p) => !this.ready(p) && p.transport.absent(this.#node, this.#contract));
+  }
+
+  /** Where nobody was just now is not tried, so that a call does not run in circles. */
+  choose(
+    nowMs: number,
+    q: { avoid?: TransportName | undefined; only?: TransportName | undefined } = {},
+  ): Path | undefined {
+    let best: Path | undefined;
+    let count = 0;
+    for (const p of this.all) {
+      const name = p.transport.name;
+      if (q.only !== undefined && name !== q.only) continue;
+      if (p.downUntilMs > nowMs || !this.ready(p)) continue;
+      count++;
+      if (name === q.avoid) continue;
+      if (!best || better(p, best)) best = p;
+    }
+    if (!best)
+      return count > 0 && q.avoid !== undefined
+        ? this.choose(nowMs, q.only === undefined ? {} : { only: q.only })
+        : undefined;
+    if (q.avoid !== undefined || q.only !== undefined) return best;
+    const now = this.#current;
+    const keep =
+      now &&
+      now !== best &&
+      !now.suspect &&
+      now.downUntilMs <= nowMs &&
+      this.ready(now) &&
+      estimate(best) > changeOver * estimate(now);
+    if (!keep) this.#current = best;
+    return this.#current;
+  }
+
+  /** A way other than the present one that is due to be asked how it is. */
+  toProbe(nowMs: number): Path | undefined {
+    for (const p of this.all) {
+      if (p === this.#current || !this.ready(p)) continue;
+      if (nowMs - p.probedMs < (p.suspect ? probeSuspectMs : probeIdleMs)) continue;
+      p.probedMs = nowMs;
+      return p;
+    }
+    return undefined;
+  }
+
+  heard(name: TransportName, nowMs: number): void {
+    const p = this.of(name);
+    if (!p) return;
+    p.heardMs = nowMs;
+    p.suspect = false;
+    p.downUntilMs = 0;
+  }
+
+  measured(name: TransportName, rttMs: number): void {
+    const p = this.of(name);
+    if (!p) return;
+    const rtt = Math.max(0.001, rttMs);
+    p.srttMs = p.srttMs === undefined ? rtt : p.srttMs + (rtt - p.srttMs) / 8;
+  }
+
+  /** No answer in time to what was sent at `sentMs`: suspect, unless something came since. */
+  missed(name: TransportName, sentMs: number): void {
+    const p = this.of(name);
+    if (p && p.heardMs < sentMs) p.suspect = true;
+  }
+
+  refused(name: TransportName, nowMs: number): void {
+    const p = this.of(name);
+    if (p) p.downUntilMs = nowMs + refusedMs;
+  }
+
+  broke(name: TransportName): void {
+    const p = this.of(name);
+    if (p) p.suspect = true;
+  }
+
+  /** Connected anew, or another address: what was held against it counts no more. */
+  renewed(name: TransportName): void {
+    const p = this.of(name);
+    if (!p) return;
+    p.suspect = false;
+    p.downUntilMs = 0;
+  }
+
+  rtoMs(p: Path): number {
+    if (p.srttMs === undefined) return rtoFirstMs;
+    return Math.min(rtoMaxMs, Math.max(rtoMinMs, 4 * p.srttMs));
+  }
+}
+
+/** Healthy before suspect; the faster of two healthy ones; of two suspect ones the longer unused. */
+function better(a: Path, b: Path): boolean {
+  if (a.suspect !== b.suspect) return !a.suspect;
+  return a.suspect ? a.sentMs < b.sentMs : estimate(a) < estimate(b);
+}

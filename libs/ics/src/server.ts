@@ -1,0 +1,406 @@
+// The serving half of ICS: lets the calls of a channel in by number, each once; queues and runs them by
+// lane; keeps each reply until the caller's low-water mark passes it or its node is down. Refuses what
+// was meant for another life of this server, and who has no standing in the view.
+import {
+  type CallFrame,
+  type Contract,
+  type Errno,
+  fail,
+  frameKind,
+  type IcsErrno,
+  type Reply,
+  type Source,
+  type View,
+} from '@ssi/contracts';
+import type { Clock, Log, ServeOptions, Timer } from '@ssi/ports';
+import { decodeBody, emptyBody, encodeReply, encodeResult, frameMax } from './frame.ts';
+import {
+  type CallerChannel,
+  type Entry,
+  type Handler,
+  longPollMax,
+  type Served,
+  ServedView,
+  served,
+} from './serving.ts';
+import { isGone, standing } from './standing.ts';
+import { rpcSpan } from './trace.ts';
+import type { Transport, Via } from './transport.ts';
+
+/** Early frames kept for each channel; the caller sends the rest again. */
+const heldMax = 1_024;
+/** Replies kept for all callers together; past it new calls get EAGAIN. 65,536 at about 1 KiB is 64 MiB. */
+const repliesMax = 65_536;
+const replyBytesMax = 64 * 1024 * 1024;
+/** A client that was silent this long is gone; so is a finished channel of a member. */
+const silentMax = 600_000;
+const sweepMs = 5_000;
+/** A call runs this much longer than its deadline before it is aborted: its caller's cancel is on the way. */
+const abortSlackMs = 5_000;
+
+export interface ServerDeps {
+  readonly self: { readonly node: number; readonly service: string; readonly bootId: string };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly transports: readonly Transport[];
+  readonly source: () => Source;
+  readonly transid: () => number;
+  readonly view: () => View | undefined;
+}
+
+export class Server {
+  readonly #d: ServerDeps;
+  readonly #served = new Map<string, Served>();
+  readonly #channels = new Map<string, CallerChannel>();
+  #sweeper: Timer | undefined;
+  #closed = false;
+  #replies = 0;
+  #replyBytes = 0;
+  readonly counters = { served: 0, duplicates: 0, refused: 0, throttled: 0, stale: 0 };
+
+  constructor(deps: ServerDeps) {
+    this.#d = deps;
+  }
+
+  serve(
+    contract: Contract,
+    handlers: Readonly<Record<string, Handler | undefined>>,
+    options: ServeOptions,
+  ): void {
+    this.#served.set(contract.name, served(contract, handlers, options));
+  }
+
+  get inWork(): number {
+    let sum = 0;
+    for (const s of this.#served.values())
+      for (const lane of s.lanes) sum += lane.inWork + lane.queue.length;
+    return sum;
+  }
+
+  frame(f: CallFrame, via: Via): void {
+    if (this.#closed) return;
+    const served = f.to === this.#d.self.node ? this.#served.get(f.contract) : undefined;
+    if (!served) {
+      this.#refuse(f, via, 'EHOSTUNREACH', `not served here: ${f.contract}`);
+      return;
+    }
+    if (f.kind !== frameKind.hello && f.toBootId !== this.#d.self.bootId) {
+      this.#refuse(f, via, 'ESTALE', 'meant for another life of this server');
+      return;
+    }
+    const rank = standing({
+      from: f.from,
+      contract: f.contract,
+      transid: f.transid,
+      view: this.#d.view(),
+      selfNode: this.#d.self.node,
+    });
+    if (rank === 'wait') return;
+    if (rank === 'stale') {
+      this.counters.stale++;
+      const text = `node ${f.from.node} is no member in this incarnation`;
+      this.#refuse(f, via, 'ESTALE', text);
+      return;
+    }
+    if (f.kind === frameKind.hello) {
+      this.#say(frameKind.welcome, f, via, emptyBody, 0);
+      return;
+    }
+    const channel = this.#channel(f);
+    if (f.lowWater > channel.lowWater) this.#raise(channel, f.lowWater);
+    if (f.kind === frameKind.ack || f.seq < 1) return;
+    if (f.seq < channel.lowWater) return;
+    if (f.seq < channel.next) {
+      this.#again(channel, f, via);
+      return;
+    }
+    if (f.seq > channel.next) {
+      if (channel.held.size < heldMax || channel.held.has(f.seq))
+        channel.held.set(f.seq, { frame: f, via });
+      return;
+    }
+    if (this.#admit(channel, served, f, via)) this.#drain(channel, served);
+  }
+
+  setView(view: View): void {
+    for (const channel of [...this.#channels.values()]) {
+      const { from } = channel;
+      if (from.node === 0 || from.node === this.#d.self.node) continue;
+      if (isGone(view, from.node, from.incarnation)) this.#forgetChannel(channel);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#sweeper?.cancel();
+    for (const channel of [...this.#channels.values()]) this.#forgetChannel(channel);
+  }
+
+  #channel(f: CallFrame): CallerChannel {
+    const key = `${f.from.bootId}/${f.from.node}/${f.contract}/${f.priority}`;
+    let channel = this.#channels.get(key);
+    if (!channel) {
+      channel = {
+        key,
+        from: f.from,
+        contract: f.contract,
+        priority: f.priority,
+        next: Math.max(1, f.lowWater),
+        lowWater: Math.max(1, f.lowWater),
+        held: new Map(),
+        entries: new Map(),
+        heardMs: 0,
+      };
+      this.#channels.set(key, channel);
+      this.#sweeper ??= this.#d.clock.after(sweepMs, () => this.#sweep());
+    }
+    channel.heardMs = this.#d.clock.nowMs();
+    if (f.from.incarnation) channel.from = f.from;
+    return channel;
+  }
+
+  /** The caller is done with everything below `mark`: replies are forgotten, gaps are skipped. */
+  #raise(channel: CallerChannel, mark: number): void {
+    for (const [seq, entry] of channel.entries) {
+      if (seq >= mark) break;
+      this.#forget(channel, seq, entry);
+    }
+    channel.lowWater = mark;
+    if (channel.next >= mark) return;
+    channel.next = mark;
+    for (const seq of [...channel.held.keys()]) if (seq < mark) channel.held.delete(seq);
+    const served = this.#served.get(channel.contract);
+    if (served) this.#drain(channel, served);
+  }
+
+  #drain(channel: CallerChannel, served: Served): void {
+    for (;;) {
+      const early = channel.held.get(channel.next);
+      if (!early) return;
+      channel.held.delete(channel.next);
+      if (!this.#admit(channel, served, early.frame, early.via)) return;
+    }
+  }
+
+  /** Uses up the call's number. False: not now (a message that finds no room is sent again). */
+  #admit(channel: CallerChannel, served: Served, f: CallFrame, via: Via): boolean {
+    if (f.kind === frameKind.cancel) {
+      channel.next++;
+      this.#answer(f, via, fail('ECANCELED', 'withdrawn before it arrived'), 0);
+      return true;
+    }
+    const definition = served.contract.ops[f.op];
+    const lane = served.lanes[f.priority as 0 | 1 | 2 | 3];
+    const full =
+      this.#replies >= repliesMax ||
+      this.#replyBytes >= replyBytesMax ||
+      lane.queue.length >= served.queueMax ||
+      (definition?.longPoll === true && served.longPolls >= longPollMax);
+    if (full) {
+      this.counters.throttled++;
+      if (definition?.kind === 'message') return false;
+      channel.next++;
+      this.#answer(f, via, throttled, 0);
+      return true;
+    }
+    channel.next++;
+    if (!definition || f.version !== served.contract.version) {
+      this.#answer(f, via, unserved(served, f), 0);
+      return true;
+    }
+    const now = this.#d.clock.nowMs();
+    const entry: Entry = {
+      channel,
+      served,
+      definition,
+      frame: f,
+      via,
+      arrivedMs: now,
+      deadlineMs: now + f.timeoutMs,
+      state: 'queued',
+      dropped: false,
+      abort: undefined,
+      span: undefined,
+      result: undefined,
+    };
+    channel.entries.set(f.seq, entry);
+    this.#replies++;
+    if (lane.queue.length > 0 || (!definition.longPoll && lane.inWork >= served.inWorkMax))
+      lane.queue.push(entry);
+    else this.#start(entry, lane);
+    return true;
+  }
+
+  /** A frame of a call that was let in before, or its cancel. */
+  #again(channel: CallerChannel, f: CallFrame, via: Via): void {
+    this.counters.duplicates++;
+    const entry = channel.entries.get(f.seq);
+    if (f.kind === frameKind.cancel) {
+      if (entry && entry.state !== 'done') {
+        entry.dropped = true;
+        entry.abort?.abort();
+      }
+      this.#answer(f, via, fail('ECANCELED', 'withdrawn'), 0);
+      return;
+    }
+    const served = this.#served.get(channel.contract);
+    // Let in without an entry: it was refused for good, and is so again.
+    if (!entry) {
+      this.#answer(f, via, served ? unserved(served, f) : throttled, 0);
+      return;
+    }
+    entry.frame = f;
+    entry.via = via;
+    entry.arrivedMs = this.#d.clock.nowMs();
+    if (entry.result) this.#say(frameKind.reply, f, via, entry.result, 0);
+    else this.#say(frameKind.progress, f, via, emptyBody, 0);
+  }
+
+  #start(entry: Entry, lane: Served['lanes'][0]): void {
+    const { served, definition, frame: f } = entry;
+    entry.state = 'running';
+    if (definition.longPoll) served.longPolls++;
+    else lane.inWork++;
+    this.counters.served++;
+    let reply: Promise<Reply<unknown>> | Reply<unknown>;
+    try {
+      reply = this.#run(entry, f);
+    } catch (error) {
+      reply = this.#crashed(entry, error);
+    }
+    if (!(reply instanceof Promise)) {
+      this.#finish(entry, lane, reply);
+      return;
+    }
+    reply.then(
+      (r) => this.#finish(entry, lane, r),
+      (error: unknown) => this.#finish(entry, lane, this.#crashed(entry, error)),
+    );
+  }
+
+  #run(entry: Entry, f: CallFrame): Promise<Reply<unknown>> | Reply<unknown> {
+    const handler = entry.served.handlers[f.op];
+    if (!handler) return fail('ENOSYS', `${f.contract}.${f.op} has no handler here`);
+    let body: unknown;
+    try {
+      body = decodeBody(f.body);
+    } catch {
+      return fail('EBADMSG', 'the request cannot be decoded');
+    }
+    const parsed = entry.definition.request.safeParse(body);
+    if (!parsed.success) return fail('EBADMSG', `${f.contract}.${f.op}: ${parsed.error.message}`);
+    if (f.traceparent !== undefined)
+      entry.span = rpcSpan({
+        kind: 'server',
+        contract: f.contract,
+        op: f.op,
+        parent: f.traceparent,
+        node: this.#d.self.node,
+        peer: `${f.from.node}-${f.from.service}`,
+        transid: f.transid,
+      });
+    return handler(parsed.data, new ServedView(entry));
+  }
+
+  /** A handler must not throw: it is a bug, and what it did is not known. */
+  #crashed(entry: Entry, error: unknown): Reply<unknown> {
+    const { contract, op } = entry.frame;
+    this.#d.log.error('a handler failed', { op: `${contract}.${op}`, error: String(error) });
+    return fail('ETIMEDOUT', `the server failed while it served this: ${String(error)}`);
+  }
+
+  #finish(entry: Entry, lane: Served['lanes'][0], reply: Reply<unknown>): void {
+    const { served, definition, channel, frame: f } = entry;
+    entry.state = 'done';
+    if (definition.longPoll) served.longPolls--;
+    else lane.inWork--;
+    entry.span?.end(reply);
+    if (channel.entries.get(f.seq) === entry) {
+      let result = encodeResult(reply);
+      if (result.length > frameMax)
+        result = encodeResult(fail('EMSGSIZE', `a reply of ${result.length} bytes`));
+      entry.result = result;
+      this.#replyBytes += result.length;
+      const servedMs = this.#d.clock.nowMs() - entry.arrivedMs;
+      if (!entry.dropped) this.#say(frameKind.reply, f, entry.via, result, servedMs);
+    }
+    this.#next(served, lane);
+  }
+
+  #next(served: Served, lane: Served['lanes'][0]): void {
+    while (lane.queue.length > 0) {
+      const entry = lane.queue[0];
+      if (!entry) return;
+      if (!entry.definition.longPoll && lane.inWork >= served.inWorkMax) return;
+      lane.queue.shift();
+      if (!entry.dropped) this.#start(entry, lane);
+    }
+  }
+
+  #forget(channel: CallerChannel, seq: number, entry: Entry): void {
+    channel.entries.delete(seq);
+    this.#replies--;
+    this.#replyBytes -= entry.result?.length ?? 0;
+    if (entry.state === 'done') return;
+    entry.dropped = true;
+    entry.abort?.abort();
+  }
+
+  #forgetChannel(channel: CallerChannel): void {
+    for (const [seq, entry] of channel.entries) this.#forget(channel, seq, entry);
+    channel.held.clear();
+    this.#channels.delete(channel.key);
+  }
+
+  #sweep(): void {
+    const now = this.#d.clock.nowMs();
+    for (const channel of [...this.#channels.values()]) {
+      for (const entry of channel.entries.values())
+        if (entry.state === 'running' && now > entry.deadlineMs + abortSlackMs)
+          entry.abort?.abort();
+      const client = channel.from.node === 0;
+      if (now - channel.heardMs > silentMax && (client || channel.entries.size === 0))
+        this.#forgetChannel(channel);
+    }
+    this.#sweeper =
+      this.#channels.size > 0 ? this.#d.clock.after(sweepMs, () => this.#sweep()) : undefined;
+  }
+
+  #refuse(f: CallFrame, via: Via, errno: Errno & IcsErrno, detail: string): void {
+    this.counters.refused++;
+    if (f.kind === frameKind.ack) return;
+    this.#say(frameKind.refused, f, via, encodeResult(fail(errno, detail)), 0);
+  }
+
+  #answer(f: CallFrame, via: Via, reply: Reply<unknown>, servedMs: number): void {
+    this.#say(frameKind.reply, f, via, encodeResult(reply), servedMs);
+  }
+
+  #say(kind: number, f: CallFrame, via: Via, body: Uint8Array, servedMs: number): void {
+    const frame = encodeReply({
+      kind,
+      contract: f.contract,
+      from: this.#d.source(),
+      toBootId: f.from.bootId,
+      priority: f.priority,
+      seq: f.seq,
+      attempt: f.attempt,
+      transid: this.#d.transid(),
+      servedMs,
+      body,
+    });
+    if (via.send(frame)) return;
+    for (const transport of this.#d.transports) if (transport.backTo(f.from)?.send(frame)) return;
+  }
+}
+
+const throttled = fail('EAGAIN', 'this service has too much in work; try again a little later');
+
+/** Why a number was used up without an entry: no such version, no such operation, or no room then. */
+function unserved(served: Served, f: CallFrame): Reply<unknown> {
+  const { contract } = served;
+  if (f.version !== contract.version)
+    return fail('EPROTONOSUPPORT', `${contract.name} is served as v${contract.version}`);
+  if (!contract.ops[f.op]) return fail('ENOSYS', `${contract.name} has no ${f.op}`);
+  return throttled;
+}

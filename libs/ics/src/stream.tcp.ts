@@ -1,0 +1,128 @@
+// Out-of-line streams over TCP: how a connection is opened with a token. What runs on it then is
+// stream.ts. The greeting is `SSIS` and the token; the answer is one byte, 1: open, 0: not valid here.
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import type { Clock, Stream, StreamListener, Streams } from '@ssi/ports';
+import { SocketStream } from './stream.ts';
+
+const magic = 'SSIS';
+const greetingBytes = magic.length + 32;
+const tokenPattern = /^[0-9a-f]{32}$/;
+/** A connection that says nothing for this long is closed. */
+const greetMs = 5_000;
+
+interface Accepting {
+  readonly onStream: (stream: Stream) => void;
+  current: SocketStream | undefined;
+}
+
+/** Hands over the first `size` bytes, then everything after them to whoever takes the socket. */
+function take(socket: Socket, size: number, then: (head: Buffer, rest: Buffer) => void): void {
+  let got: Buffer = Buffer.alloc(0);
+  const onData = (chunk: Buffer): void => {
+    got = got.length === 0 ? chunk : Buffer.concat([got, chunk]);
+    if (got.length < size) return;
+    socket.off('data', onData);
+    socket.pause();
+    then(got.subarray(0, size), got.subarray(size));
+  };
+  socket.on('data', onData);
+}
+
+function listener(server: Server, clock: Clock): StreamListener {
+  const tokens = new Map<string, Accepting>();
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => {});
+    const timer = clock.after(greetMs, () => socket.destroy());
+    take(socket, greetingBytes, (head, rest) => {
+      timer.cancel();
+      const text = head.toString('latin1');
+      const accepting = text.startsWith(magic) ? tokens.get(text.slice(magic.length)) : undefined;
+      if (!accepting) {
+        socket.end(Buffer.from([0]));
+        return;
+      }
+      accepting.current?.destroy();
+      socket.write(Buffer.from([1]));
+      const stream = new SocketStream(socket, rest);
+      accepting.current = stream;
+      accepting.onStream(stream);
+    });
+  });
+  const at = server.address();
+  return {
+    port: typeof at === 'object' && at ? at.port : 0,
+    accept: (token, onStream) => {
+      if (!tokenPattern.test(token)) throw new Error('a token is 32 hex digits');
+      const accepting: Accepting = { onStream, current: undefined };
+      tokens.set(token, accepting);
+      return {
+        revoke: () => {
+          if (tokens.get(token) === accepting) tokens.delete(token);
+        },
+      };
+    },
+    close: () =>
+      new Promise((done) => {
+        server.close(() => done());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+}
+
+type ConnectErrno = 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EACCES';
+
+function open(
+  clock: Clock,
+  host: string,
+  port: number,
+  token: string,
+  timeoutMs: number,
+): Promise<Reply<Stream, ConnectErrno>> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port, allowHalfOpen: true, noDelay: true });
+    const where = `${host}:${port}`;
+    const end = (reply: Reply<Stream, ConnectErrno>): void => {
+      timer.cancel();
+      socket.off('close', onClose);
+      if (!reply.ok) socket.destroy();
+      resolve(reply);
+    };
+    const onClose = (): void => end(fail('EHOSTUNREACH', `${where} closed the connection`));
+    const timer = clock.after(timeoutMs, () => end(fail('ETIMEDOUT', `no answer from ${where}`)));
+    socket.on('error', (error) => end(fail('EHOSTUNREACH', `${where}: ${error.message}`)));
+    socket.on('close', onClose);
+    socket.on('connect', () => socket.write(magic + token, 'latin1'));
+    take(socket, 1, (head, rest) => {
+      if (head[0] === 1) end(ok(new SocketStream(socket, rest)));
+      else end(fail('EACCES', `${where} does not know this token (any more)`));
+    });
+  });
+}
+
+/** The port on TCP. `host`: where to listen, all interfaces by default. */
+export function tcpStreams({ clock, host }: { clock: Clock; host?: string }): Streams {
+  return {
+    listen: () =>
+      new Promise((resolve, reject) => {
+        const server = createServer({ allowHalfOpen: true, noDelay: true });
+        server.on('error', reject);
+        server.listen(0, host, () => resolve(listener(server, clock)));
+      }),
+    connect: async (addresses, port, token, timeoutMs) => {
+      const untilMs = clock.nowMs() + timeoutMs;
+      let last: Reply<Stream, ConnectErrno> = fail('EHOSTUNREACH', 'no address to connect to');
+      for (const [i, address] of addresses.entries()) {
+        // The time left is shared by the addresses left, so that a dead first one does not use it all.
+        const leftMs = (untilMs - clock.nowMs()) / (addresses.length - i);
+        if (leftMs <= 0) return fail('ETIMEDOUT', `no answer from ${addresses.join(', ')}`);
+        last = await open(clock, address, port, token, leftMs);
+        if (last.ok || last.errno === 'EACCES') return last;
+      }
+      return last;
+    },
+  };
+}

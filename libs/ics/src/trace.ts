@@ -1,0 +1,67 @@
+// Client and server spans of RPCs. Context is text (W3C traceparent), passed explicitly; without an SDK
+// the API's no-op spans pass it on unchanged. Calls that are not part of a trace get no span.
+import {
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api';
+import type { Reply } from '@ssi/contracts';
+
+const pattern = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+
+export interface RpcSpan {
+  /** For calls made inside, and for the frame. */
+  readonly traceparent: string;
+  end(reply: Reply<unknown>): void;
+}
+
+/** undefined: `parent` is not a valid traceparent, the call is not traced. */
+export function rpcSpan(q: {
+  kind: 'client' | 'server';
+  contract: string;
+  op: string;
+  parent: string;
+  node: number;
+  peer: string;
+  transid: number;
+}): RpcSpan | undefined {
+  const m = pattern.exec(q.parent);
+  if (!m?.[1] || !m[2] || !m[3]) return undefined;
+  const parent: SpanContext = {
+    traceId: m[1],
+    spanId: m[2],
+    traceFlags: Number.parseInt(m[3], 16) & 1,
+    isRemote: q.kind === 'server',
+  };
+  const span: Span = trace.getTracer('@ssi/ics').startSpan(
+    `${q.contract}.${q.op}`,
+    {
+      kind: q.kind === 'client' ? SpanKind.CLIENT : SpanKind.SERVER,
+      attributes: {
+        'rpc.system.name': 'ssi',
+        'rpc.system': 'ssi',
+        'rpc.service': q.contract,
+        'rpc.method': `${q.contract}/${q.op}`,
+        'ssi.node': q.node,
+        'ssi.peer': q.peer,
+        'ssi.transid': q.transid,
+      },
+    },
+    trace.setSpanContext(ROOT_CONTEXT, parent),
+  );
+  const c = span.spanContext();
+  return {
+    traceparent: `00-${c.traceId}-${c.spanId}-${c.traceFlags.toString(16).padStart(2, '0')}`,
+    end: (reply) => {
+      span.setAttribute('rpc.response.status_code', reply.ok ? 'OK' : reply.errno);
+      if (!reply.ok) {
+        span.setAttribute('error.type', reply.errno);
+        span.setStatus({ code: SpanStatusCode.ERROR, message: `${reply.errno} ${reply.detail}` });
+      }
+      span.end();
+    },
+  };
+}

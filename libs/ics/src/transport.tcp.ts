@@ -1,0 +1,211 @@
+// The direct transport: each service process listens, others connect when they first have something to
+// say, to where the node map puts the service. Replies come back on the connection the call came on.
+// The first frame each way is the greeting: it keeps clusters apart that share a network.
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import type { ServiceEndpoint } from '@ssi/contracts';
+import type { Clock } from '@ssi/ports';
+import { Link } from './link.ts';
+import type { Outgoing, Receiver, Transport, Via } from './transport.ts';
+
+const backoffFirstMs = 50;
+const backoffMaxMs = 2_000;
+const connectMs = 2_000;
+/** Frames that wait for a connection that is being made. */
+const waitingMax = 1_024;
+
+export interface TcpTransportOptions {
+  readonly cluster: string;
+  readonly clock: Clock;
+}
+
+/** A transport that listens, and is told where the others do. */
+export interface TcpTransport extends Transport {
+  /** 0: free choice. Resolves to the port. */
+  listen(port: number, host?: string): Promise<number>;
+  /** Where each service listens; replaces what was known. */
+  setMap(map: readonly ServiceEndpoint[]): void;
+}
+
+interface Route {
+  readonly node: number;
+  readonly contract: string;
+  addresses: readonly { host: string; port: number }[];
+  bootId: string;
+  /** Index of the address in use. */
+  at: number;
+  socket: Socket | undefined;
+  link: Link | undefined;
+  waiting: Outgoing[];
+  backoffMs: number;
+  notBeforeMs: number;
+}
+
+export function tcpTransport({ cluster, clock }: TcpTransportOptions): TcpTransport {
+  const greeting = Buffer.from(`ssi1 ${cluster}`);
+  const routes = new Map<string, Route>();
+  const accepted = new Set<Socket>();
+  let receiver: Receiver | undefined;
+  let server: Server | undefined;
+
+  const onAccept = (socket: Socket): void => {
+    accepted.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => accepted.delete(socket));
+    let greeted = false;
+    const link = new Link(socket, (frame) => {
+      if (greeted) receiver?.frame(frame, via);
+      else if (frame.equals(greeting)) greeted = true;
+      else socket.destroy();
+    });
+    const via: Via = { transport: 'tcp', send: (frame) => link.send(frame) };
+  };
+
+  const connect = (route: Route): void => {
+    const address = route.addresses[route.at % route.addresses.length];
+    if (!address) return;
+    const socket = createConnection({ ...address, timeout: connectMs });
+    route.socket = socket;
+    let open = false;
+    const link = new Link(socket, (frame) => receiver?.frame(frame, noWay));
+    socket.on('timeout', () => socket.destroy());
+    socket.on('error', () => {});
+    socket.on('connect', () => {
+      open = true;
+      socket.setTimeout(0);
+      socket.setKeepAlive(true, 5_000);
+      route.link = link;
+      route.backoffMs = backoffFirstMs;
+      link.send(greeting);
+      for (const out of route.waiting.splice(0)) link.send(out.frame);
+    });
+    socket.on('close', () => {
+      if (route.socket !== socket) return;
+      route.socket = undefined;
+      route.link = undefined;
+      const waiting = route.waiting.splice(0);
+      route.at++;
+      // Every address was tried without success: leave it alone for a while.
+      if (!open && route.at % route.addresses.length === 0) {
+        route.notBeforeMs = clock.nowMs() + route.backoffMs;
+        route.backoffMs = Math.min(backoffMaxMs, 2 * route.backoffMs);
+        clock.after(route.notBeforeMs - clock.nowMs(), () => receiver?.changed('tcp'));
+        for (const out of waiting) receiver?.unreachable('tcp', out.tag);
+      } else if (waiting.length > 0) {
+        route.waiting = waiting;
+        connect(route);
+      }
+      if (open) receiver?.broken('tcp', { node: route.node, contract: route.contract });
+    });
+  };
+
+  const drop = (route: Route): void => {
+    const socket = route.socket;
+    const waiting = route.waiting.splice(0);
+    route.socket = undefined;
+    route.link = undefined;
+    socket?.destroy();
+    for (const out of waiting) queueMicrotask(() => receiver?.unreachable('tcp', out.tag));
+    if (socket)
+      queueMicrotask(() => receiver?.broken('tcp', { node: route.node, contract: route.contract }));
+  };
+
+  return {
+    name: 'tcp',
+    guessMs: 0.05,
+    mayDuplicate: false,
+    open: (r) => {
+      receiver = r;
+    },
+    serve: () => {},
+    ready: (node, contract) => {
+      const route = routes.get(`${node}/${contract}`);
+      if (!route || route.addresses.length === 0) return false;
+      return route.socket !== undefined || route.notBeforeMs <= clock.nowMs();
+    },
+    absent: (node, contract) => !routes.get(`${node}/${contract}`)?.socket,
+    send: (out) => {
+      const route = routes.get(`${out.to}/${out.contract}`);
+      const refuse = (): void => queueMicrotask(() => receiver?.unreachable('tcp', out.tag));
+      if (!route || route.addresses.length === 0) {
+        refuse();
+        return;
+      }
+      if (route.link) {
+        if (!route.link.send(out.frame)) refuse();
+        return;
+      }
+      if (route.waiting.length >= waitingMax) {
+        refuse();
+        return;
+      }
+      route.waiting.push(out);
+      if (!route.socket) connect(route);
+    },
+    backTo: () => undefined,
+    listen: (port, host) =>
+      new Promise((resolve, reject) => {
+        server = createServer({ noDelay: true }, onAccept);
+        server.on('error', reject);
+        server.listen(port, host, () => {
+          const at = server?.address();
+          resolve(typeof at === 'object' && at ? at.port : 0);
+        });
+      }),
+    setMap: (map) => {
+      const seen = new Set<string>();
+      for (const e of map) {
+        const key = `${e.node}/${e.service}`;
+        if (e.tcp.length === 0) continue;
+        seen.add(key);
+        const route = routes.get(key);
+        if (!route)
+          routes.set(key, {
+            node: e.node,
+            contract: e.service,
+            addresses: e.tcp,
+            bootId: e.bootId,
+            at: 0,
+            socket: undefined,
+            link: undefined,
+            waiting: [],
+            backoffMs: backoffFirstMs,
+            notBeforeMs: 0,
+          });
+        else if (route.bootId !== e.bootId || !sameAddresses(route.addresses, e.tcp)) {
+          Object.assign(route, { addresses: e.tcp, bootId: e.bootId, at: 0, notBeforeMs: 0 });
+          drop(route);
+        }
+      }
+      for (const [key, route] of routes)
+        if (!seen.has(key)) {
+          routes.delete(key);
+          drop(route);
+        }
+      queueMicrotask(() => receiver?.changed('tcp'));
+    },
+    close: async () => {
+      receiver = undefined;
+      for (const route of routes.values()) {
+        const socket = route.socket;
+        route.socket = undefined;
+        route.waiting = [];
+        // What was sent just before (the last acknowledgements) still goes out.
+        if (route.link) socket?.end(() => socket.destroy());
+        else socket?.destroy();
+      }
+      const closing = server;
+      if (!closing) return;
+      const closed = new Promise<void>((done) => closing.close(() => done()));
+      for (const socket of accepted) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+const sameAddresses = (
+  a: readonly { host: string; port: number }[],
+  b: readonly { host: string; port: number }[],
+): boolean =>
+  a.length === b.length && a.every((x, i) => x.host === b[i]?.host && x.port === b[i]?.port);
+
+const noWay: Via = { transport: 'tcp', send: () => false };

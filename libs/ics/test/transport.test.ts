@@ -1,0 +1,63 @@
+// The port suite on each transport.
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import type { ServiceEndpoint } from '@ssi/contracts';
+import { afterAll, beforeAll } from 'vitest';
+import { MemoryBus } from '../src/transport.memory.ts';
+import { natsTransport } from '../src/transport.nats.ts';
+import { type TcpTransport, tcpTransport } from '../src/transport.tcp.ts';
+import { type NatsServer, startNats } from './nats-server.ts';
+import { realClock } from './real-clock.ts';
+import { transportSuite } from './transport.suite.ts';
+
+transportSuite('memory', async () => {
+  const bus = new MemoryBus();
+  return {
+    transport: async (node, service) => bus.transport({ node, service }),
+    close: async () => {},
+  };
+});
+
+let nats: NatsServer;
+beforeAll(async () => {
+  nats = await startNats();
+});
+afterAll(() => nats.stop());
+
+let clusters = 0;
+transportSuite('nats', async () => {
+  const connections: NatsConnection[] = [];
+  const cluster = `test${clusters++}`;
+  return {
+    transport: async (node, service) => {
+      const connection = await connect({ servers: nats.url });
+      connections.push(connection);
+      return natsTransport({ connection, cluster, self: { node, service } });
+    },
+    close: async () => {
+      for (const c of connections) await c.close();
+    },
+  };
+});
+
+transportSuite('tcp', async () => {
+  const cluster = `test${clusters++}`;
+  const all: TcpTransport[] = [];
+  const map = new Map<string, ServiceEndpoint>();
+  return {
+    transport: async (node, service) => {
+      const transport = tcpTransport({ cluster, clock: realClock });
+      const port = await transport.listen(0, '127.0.0.1');
+      all.push(transport);
+      map.set(`${node}/${service}`, {
+        node,
+        service,
+        incarnation: { bootCount: 1, bootId: '0'.repeat(16) },
+        bootId: `${all.length}`.padStart(16, '0'),
+        tcp: [{ host: '127.0.0.1', port }],
+      });
+      for (const t of all) t.setMap([...map.values()]);
+      return transport;
+    },
+    close: async () => {},
+  };
+});
