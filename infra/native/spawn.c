@@ -156,8 +156,10 @@ static void place_files(void) {
   for (int i = 0; i < file_count; i++) {
     const char *path = option.tty && i < 3 ? option.tty : files[i].path;
     int flags = option.tty && i < 3 ? O_RDWR : files[i].flags;
-    int fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
+    /* Never waits, as opening a FIFO may: without a writer its reader is at the end of file. */
+    int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     need(fd, path);
+    if (!(flags & O_NONBLOCK)) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
     if (option.tty && i == 0) {
       need(ioctl(fd, TIOCSCTTY, 0), path);
       if (option.uid > 0 && fchown(fd, (uid_t)option.uid, (gid_t)-1) != 0) fail_with(errno, path);

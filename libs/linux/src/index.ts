@@ -6,6 +6,7 @@ export { systemRandom } from './random.ts';
 export {
   boottimeMs,
   closeFd,
+  makeFifo,
   Poller,
   pidfdGetfd,
   pidfdOpen,
@@ -16,6 +17,7 @@ export {
   type ReadyFd,
   seek,
   sendSignal,
+  setNonblocking,
   setPipeSize,
   setWindowSize,
   splice,

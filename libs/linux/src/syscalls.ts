@@ -17,7 +17,8 @@ const killRaw = bind('int kill(int pid, int signal)');
 const syscallRaw = bind(
   'long syscall(long number, long a, long b, long c, long d, long e, long f)',
 );
-const dupRaw = bind('int fcntl(int fd, int command, long argument)');
+const mkfifoRaw = bind('int mkfifo(const char *path, uint mode)');
+const fcntlRaw = bind('int fcntl(int fd, int command, long argument)');
 const eventfdRaw = bind('int eventfd(uint initial, int flags)');
 const epollCreateRaw = bind('int epoll_create1(int flags)');
 const epollCtlRaw = bind('int epoll_ctl(int epoll, int op, int fd, uint8_t *event)');
@@ -65,6 +66,12 @@ export function unread(fd: number): number {
 export const setWindowSize = (fd: number, rows: number, cols: number): number =>
   orErrno(ioctlWinsize(fd, TIOCSWINSZ, new Uint16Array([rows, cols, 0, 0])));
 
+/** [mkfifo(3)] */
+export const makeFifo = (path: string, mode: number): number => orErrno(mkfifoRaw(path, mode));
+/** Sets O_NONBLOCK on the open description, for all who share it. [fcntl(2): F_SETFL] */
+export const setNonblocking = (fd: number): number =>
+  orErrno(fcntlRaw(fd, 4, fcntlRaw(fd, 3, 0) | 0o4000));
+
 /** kill(2) by number, 0 asks. */
 export const sendSignal = (pid: number, signal: number): number => orErrno(killRaw(pid, signal));
 
@@ -76,7 +83,8 @@ export const pidfdGetfd = (pidfd: number, fd: number): number =>
   orErrno(syscallRaw(nrPidfdGetfd, pidfd, fd, 0, 0, 0, 0));
 
 /** [fcntl(2): F_GETPIPE_SZ, F_SETPIPE_SZ] */
-export const setPipeSize = (fd: number, bytes: number): number => orErrno(dupRaw(fd, 1031, bytes));
+export const setPipeSize = (fd: number, bytes: number): number =>
+  orErrno(fcntlRaw(fd, 1031, bytes));
 
 export interface ReadyFd {
   readonly fd: number;

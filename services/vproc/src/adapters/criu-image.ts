@@ -1,0 +1,139 @@
+// The little of criu's image format that vproc reads or mends: protobuf entries behind two magic words,
+// each with its length. Only varints and length-delimited fields occur in what is touched here.
+// [criu: images/*.proto, include/magic.h]
+
+export interface Field {
+  readonly number: number;
+  readonly wire: number;
+  /** Of wire type 0. */
+  readonly value: bigint;
+  /** Of wire type 2 (and the raw bytes of 1 and 5). */
+  readonly bytes: Uint8Array;
+}
+
+/** Reads one protobuf message. Throws RangeError where it is cut off. */
+export function parseFields(bytes: Uint8Array): Field[] {
+  const fields: Field[] = [];
+  let at = 0;
+  const varint = (): bigint => {
+    let value = 0n;
+    for (let shift = 0n; ; shift += 7n) {
+      const byte = bytes[at++];
+      if (byte === undefined) throw new RangeError('the image is cut off');
+      value |= BigInt(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const key = Number(varint());
+    const wire = key & 7;
+    const value = wire === 0 ? varint() : 0n;
+    const length = wire === 2 ? Number(varint()) : wire === 1 ? 8 : wire === 5 ? 4 : 0;
+    if (at + length > bytes.length) throw new RangeError('the image is cut off');
+    fields.push({ number: key >> 3, wire, value, bytes: bytes.subarray(at, at + length) });
+    at += length;
+  }
+  return fields;
+}
+
+function varintBytes(value: bigint): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest >= 0x80n; rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80);
+  return [...bytes, Number(rest)];
+}
+
+export function writeFields(fields: readonly Field[]): Uint8Array {
+  return Buffer.concat(
+    fields.map(({ number, wire, value, bytes }) =>
+      Buffer.concat([
+        Buffer.from(varintBytes(BigInt(number * 8 + wire))),
+        Buffer.from(wire === 0 ? varintBytes(value) : []),
+        Buffer.from(wire === 2 ? varintBytes(BigInt(bytes.length)) : []),
+        bytes,
+      ]),
+    ),
+  );
+}
+
+const headerBytes = 8;
+
+/** The entries of an image file. */
+export function parseEntries(image: Uint8Array): Uint8Array[] {
+  const view = new DataView(image.buffer, image.byteOffset, image.length);
+  const entries: Uint8Array[] = [];
+  for (let at = headerBytes; at + 4 <= image.length; ) {
+    const length = view.getUint32(at, true);
+    if (at + 4 + length > image.length) throw new RangeError('the image is cut off');
+    entries.push(image.subarray(at + 4, at + 4 + length));
+    at += 4 + length;
+  }
+  return entries;
+}
+
+const numberOf = (fields: readonly Field[], number: number): number =>
+  Number(fields.find((field) => field.number === number)?.value ?? 0n);
+
+/** Microseconds of freezing and of the whole frozen time. [stats.proto: dump_stats_entry] */
+export function readDumpStats(image: Uint8Array): { freezingUs: number; frozenUs: number } {
+  const [entry] = parseEntries(image);
+  const dump = parseFields(entry ?? new Uint8Array()).find((field) => field.number === 1);
+  const fields = parseFields(dump?.bytes ?? new Uint8Array());
+  return { freezingUs: numberOf(fields, 1), frozenUs: numberOf(fields, 2) };
+}
+
+/** COMPEL_TASK_STOPPED: stopped by a signal before criu came. */
+const taskStopped = 3;
+/** core-PID.img: was this task stopped? [core.proto: core_entry.tc.task_state] */
+export function wasStopped(image: Uint8Array): boolean {
+  const [entry] = parseEntries(image);
+  const task = parseFields(entry ?? new Uint8Array()).find((field) => field.number === 3);
+  return task !== undefined && numberOf(parseFields(task.bytes), 1) === taskStopped;
+}
+
+/** Fields of file_entry.tfd and timerfd_entry. [fdinfo.proto, timerfd.proto] */
+const fileTimerfd = 12;
+const timer = { ticks: 5, valueSec: 7, valueNsec: 8, intervalSec: 9, intervalNsec: 10 } as const;
+
+/**
+ * criu restores a periodic timerfd that has expired and was not read disarmed: the program would tick no
+ * more. Such timers are made to fire an interval after the restore. undefined: nothing to mend.
+ */
+export function mendTimers(files: Uint8Array): Uint8Array | undefined {
+  let mended = false;
+  const entries = parseEntries(files).map((entry) => {
+    const fields = parseFields(entry);
+    if (!fields.some((field) => field.number === fileTimerfd)) return entry;
+    return writeFields(
+      fields.map((field) => {
+        if (field.number !== fileTimerfd) return field;
+        const inner = parseFields(field.bytes);
+        const get = (name: keyof typeof timer): number => numberOf(inner, timer[name]);
+        const disarmed = get('valueSec') === 0 && get('valueNsec') === 0;
+        if (!disarmed || get('ticks') === 0 || get('intervalSec') + get('intervalNsec') === 0)
+          return field;
+        mended = true;
+        const set = new Map<number, number>([
+          [timer.valueSec, get('intervalSec')],
+          [timer.valueNsec, get('intervalNsec')],
+        ]);
+        const bytes = writeFields(
+          inner.map((part) => {
+            const value = set.get(part.number);
+            return value === undefined ? part : { ...part, value: BigInt(value) };
+          }),
+        );
+        return { ...field, bytes };
+      }),
+    );
+  });
+  if (!mended) return undefined;
+  return Buffer.concat([
+    files.subarray(0, headerBytes),
+    ...entries.flatMap((entry) => {
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(entry.length);
+      return [length, entry];
+    }),
+  ]);
+}

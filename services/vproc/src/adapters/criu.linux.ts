@@ -1,0 +1,229 @@
+// The Criu port by the criu program: plain two-phase dump and restore, both sides left stopped. Its exit
+// code decides; of its log only the Error lines are passed on, for people. criu leaves cgroups alone:
+// the restored tasks, still stopped, are put into the programs cgroup here. [criu(8)]
+import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { closeFd, errnoOf } from '@ssi/linux';
+import type { Clock, Log } from '@ssi/ports';
+import type { Criu, Dump, DumpRequest, DumpResult, RestoreRequest, TtyBinding } from '../ports.ts';
+import { mendTimers, readDumpStats, wasStopped } from './criu-image.ts';
+import type { GuardStore } from './guard.linux.ts';
+import { followImages, imageBytes } from './image-follower.ts';
+import { destroyTree, resumeTree, stoppedIn, treeOf } from './process-tree.ts';
+import { readStat } from './procfs.linux.ts';
+import { runProgram } from './spawn.linux.ts';
+
+export interface LinuxCriuOptions {
+  readonly criuPath: string;
+  readonly nftPath: string;
+  /** Where `Images` keeps its folders. */
+  readonly imagesDir: string;
+  /** `cgroup.procs` of every hierarchy that a program belongs to. */
+  readonly cgroupProcs: readonly string[];
+  readonly guard: GuardStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const dumpTimeoutMs = 120_000;
+const restoreTimeoutMs = 60_000;
+
+/** What the restore must know of the dump and criu does not keep. Travels with the images. */
+interface Note {
+  readonly ttyExternal?: string;
+}
+const noteFile = 'ssi.json';
+
+/** Alike at dump and restore. */
+const commonArgs = ['-v1', '--manage-cgroups=ignore', '--file-locks', '--leave-stopped'];
+const dumpArgs = ['--ghost-limit', '64M', '--link-remap'];
+
+export function linuxCriu(options: LinuxCriuOptions): Criu {
+  const folder = (moveId: string): string => `${options.imagesDir}/${moveId}`;
+  return {
+    version: async () => {
+      const result = await runProgram(options.criuPath, ['--version'], { timeoutMs: 10_000 });
+      const version = /Version: (\S+)/.exec(result.out)?.[1];
+      return version
+        ? ok(version)
+        : fail('ENOSYS', `${options.criuPath} does not work: ${result.err}`);
+    },
+    dump: (request) => startDump(options, folder(request.moveId), request),
+    restore: async (request) => {
+      const restored = await options.guard.withOpenPidMax(() =>
+        restore(options, folder(request.moveId), request),
+      );
+      return restored.ok ? restored.value : fail('ECANCELED', `pid_max: ${restored.detail}`);
+    },
+    resume: async (tasks, stoppedBefore) => {
+      resumeTree(tasks, stoppedBefore);
+      return ok();
+    },
+    destroy: (tasks) => destroyTree(tasks, options.clock),
+    cleanUp: () => dropRules(options.nftPath),
+  };
+}
+
+function startDump(options: LinuxCriuOptions, dir: string, request: DumpRequest): Dump {
+  const done = dump(options, dir, request);
+  return {
+    chunks: followImages(
+      dir,
+      options.clock,
+      done.then((reply) => reply.ok),
+    ),
+    done,
+  };
+}
+
+async function dump(
+  options: LinuxCriuOptions,
+  dir: string,
+  request: DumpRequest,
+): Promise<Reply<DumpResult, 'EIO' | 'ESRCH' | 'ENOSPC'>> {
+  const { clock } = options;
+  if (!readStat(request.root)) return fail('ESRCH', `no process ${request.root}`);
+  const note: Note = request.tty ? { ttyExternal: request.tty.external } : {};
+  try {
+    mkdirSync(dir, { recursive: true });
+    writeFileSync(`${dir}/${noteFile}`, JSON.stringify(note));
+  } catch (error) {
+    return fail(errnoOf(error) === 'ENOSPC' ? 'ENOSPC' : 'EIO', (error as Error).message);
+  }
+  const stoppedFirst = stoppedIn(request.root);
+  const startedMs = clock.nowMs();
+  const result = await runProgram(
+    options.criuPath,
+    [
+      ...['dump', '-t', String(request.root), '-D', dir, '-o', 'dump.log'],
+      ...[...commonArgs, ...dumpArgs, ...flags(request)],
+      ...(request.tty ? ['--external', request.tty.external] : []),
+    ],
+    { timeoutMs: dumpTimeoutMs },
+  );
+  const endedMs = clock.nowMs();
+  if (result.code !== 0) {
+    // criu lets the tree run on; one that was killed itself (time-out) leaves it stopped.
+    const tasks = treeOf(request.root);
+    resumeTree(tasks, stoppedFirst);
+    const detail = errorsOf(`${dir}/dump.log`, result.err);
+    return fail(/No space left/.test(detail) ? 'ENOSPC' : 'EIO', detail);
+  }
+  const tasks = treeOf(request.root);
+  const { frozenUs } = readDumpStats(readFileSync(`${dir}/stats-dump`));
+  // The statistics are written just after their last count, so their file's time ends the interval.
+  const writtenMs = statSync(`${dir}/stats-dump`).mtimeMs - (clock.wallMs() - clock.nowMs());
+  const freezeAtMs = Math.min(Math.max(writtenMs - frozenUs / 1e3, startedMs), endedMs);
+  return ok({
+    freezeAtMs,
+    frozenMs: frozenUs / 1e3,
+    bytes: imageBytes(dir),
+    tasks,
+    stoppedBefore: tasks
+      .map(({ pid }) => pid)
+      .filter((pid) => {
+        const image = readOr(`${dir}/core-${pid}.img`);
+        return image !== undefined && wasStopped(image);
+      }),
+  });
+}
+
+async function restore(
+  options: LinuxCriuOptions,
+  dir: string,
+  request: RestoreRequest,
+): ReturnType<Criu['restore']> {
+  const { clock } = options;
+  const startedMs = clock.nowMs();
+  const note = noteIn(dir);
+  if (note === undefined) return fail('ECANCELED', 'the images have not come');
+  const files = readOr(`${dir}/files.img`);
+  const mended = files && mendTimers(files);
+  if (mended) writeFileSync(`${dir}/files.img`, mended);
+  const terminal = await openTerminal(request.tty, note, options.guard);
+  const result = await runProgram(
+    options.criuPath,
+    [
+      ...['restore', '-d', '-D', dir, '-o', 'restore.log', ...commonArgs, ...flags(request)],
+      ...terminal.args,
+    ],
+    { timeoutMs: restoreTimeoutMs, extraFds: terminal.fds },
+  );
+  await terminal.close();
+  // What was restored began after this did (in ticks of 10 ms); a process that only has the pid is older.
+  const isOurs = (startTicks: number): boolean => startTicks * 10 >= startedMs - 10;
+  const tasks = treeOf(request.root).filter((task) => isOurs(task.startTicks));
+  const cancel = async (detail: string): ReturnType<Criu['restore']> => {
+    const gone = await destroyTree(tasks, clock);
+    if (!gone.ok)
+      options.log.error('a cancelled restore is not gone', { pid: request.root, ...gone });
+    return fail('ECANCELED', detail);
+  };
+  if (result.code !== 0) return cancel(errorsOf(`${dir}/restore.log`, result.err));
+  if (tasks[0]?.pid !== request.root) return cancel('criu restored something else');
+  try {
+    for (const procs of options.cgroupProcs)
+      for (const { pid } of tasks) appendFileSync(procs, `${pid}\n`);
+  } catch (error) {
+    return cancel(`cgroup: ${(error as Error).message}`);
+  }
+  return ok({ tasks, restoreMs: clock.nowMs() - startedMs });
+}
+
+const flags = (request: { shellJob: boolean; tcpEstablished?: boolean }): string[] => [
+  ...(request.shellJob ? ['--shell-job'] : []),
+  ...(request.tcpEstablished ? ['--tcp-established', '--network-lock', 'nftables'] : []),
+];
+
+/** The slave that takes the place of the one in the images, as descriptor 3 of criu. */
+async function openTerminal(
+  tty: TtyBinding | undefined,
+  note: Note,
+  guard: GuardStore,
+): Promise<{ fds: number[]; args: string[]; close(): Promise<void> }> {
+  const none = { fds: [], args: [], close: async () => {} };
+  if (!tty || !note.ttyExternal) return none;
+  const opened = await guard.openFile(tty.path, 'rw');
+  const shared = opened.ok ? guard.share(opened.value) : opened;
+  if (!opened.ok || !shared.ok) return none;
+  return {
+    fds: [shared.value],
+    args: ['--inherit-fd', `fd[3]:${note.ttyExternal}`],
+    close: async () => {
+      closeFd(shared.value);
+      await guard.closeFile(opened.value);
+    },
+  };
+}
+
+function noteIn(dir: string): Note | undefined {
+  const text = readOr(`${dir}/${noteFile}`);
+  return text && (JSON.parse(text.toString()) as Note);
+}
+
+function readOr(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+const errorLinesMax = 5;
+function errorsOf(logPath: string, stderr: string): string {
+  const lines = (readOr(logPath)?.toString() ?? '')
+    .split('\n')
+    .filter((line) => /Error/.test(line));
+  return lines.slice(0, errorLinesMax).join(' | ') || stderr.trim() || 'criu ended without a word';
+}
+
+/** criu's drop rules for established TCP stay when it leaves the tree stopped. [criu: netfilter.c] */
+async function dropRules(nftPath: string): Promise<Reply<undefined, 'EIO'>> {
+  const listed = await runProgram(nftPath, ['list', 'tables']);
+  if (listed.code !== 0) return fail('EIO', listed.err.trim() || 'nft does not work');
+  for (const [, family = '', table = ''] of listed.out.matchAll(/^table (\S+) (CRIU-\S+)/gm)) {
+    const dropped = await runProgram(nftPath, ['delete', 'table', family, table]);
+    if (dropped.code !== 0) return fail('EIO', dropped.err.trim());
+  }
+  return ok();
+}
