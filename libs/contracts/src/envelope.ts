@@ -47,6 +47,8 @@ export const callFrame = z.object({
   /** The caller's view. A server that is behind waits for its own; a caller that is behind gets ESTALE where the operation says so. */
   transid: transId,
   priority: z.int().min(0).max(3),
+  /** The caller's number for the channel, echoed: tells answers to an earlier channel from this one's. */
+  channel: z.int().min(0),
   /** Number of this call on its channel, from 1 without gaps; 0 in hello and ack. */
   seq: z.int().min(0),
   /** All calls of the channel below this number are finished at the caller. */
@@ -67,9 +69,9 @@ export const replyFrame = z.object({
   kind: z.int().min(16).max(31),
   contract: z.string(),
   from: source,
-  /** The caller's boot id, priority, seq and attempt: what this answers. */
+  /** The caller's boot id, channel, seq and attempt: what this answers. */
   toBootId: serviceBootId,
-  priority: z.int().min(0).max(3),
+  channel: z.int().min(0),
   seq: z.int().min(0),
   attempt: z.int().min(0),
   /** The server's view when it answered; callers of a key service refuse one older than they have seen. */

@@ -209,9 +209,9 @@ export class Caller {
       if (f.kind === frameKind.refused) this.#helloRefused(peer, f, via);
       return;
     }
-    const channel = peer.channels[f.priority];
+    const channel = this.#channels.get(f.channel);
     const call = channel?.slots.get(f.seq);
-    if (!channel || !call) return;
+    if (!channel || channel.peer !== peer || !call) return;
     if (f.kind === frameKind.refused) {
       this.#refused(channel, call, f, via);
       return;

@@ -29,12 +29,13 @@ export function encodeCall(f: CallFrame): Uint8Array {
     f.from.bootId,
     i ? i.bootCount : 0,
     i ? i.bootId : '',
-    f.priority,
+    f.channel,
     f.seq,
     f.attempt,
     f.transid,
     f.toBootId,
     f.body,
+    f.priority,
     f.version,
     f.op,
     f.to,
@@ -54,7 +55,7 @@ export function encodeReply(f: ReplyFrame): Uint8Array {
     f.from.bootId,
     i ? i.bootCount : 0,
     i ? i.bootId : '',
-    f.priority,
+    f.channel,
     f.seq,
     f.attempt,
     f.transid,
@@ -77,7 +78,7 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
   }
   if (!Array.isArray(a) || a.length < 14) return undefined;
   const [kind, contract, node, service, bootId, bootCount, incBoot] = a as unknown[];
-  const [priority, seq, attempt, transid, toBootId, body] = a.slice(7, 13) as unknown[];
+  const [channel, seq, attempt, transid, toBootId, body] = a.slice(7, 13) as unknown[];
   if (
     !count(kind) ||
     typeof contract !== 'string' ||
@@ -86,8 +87,7 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
     typeof bootId !== 'string' ||
     !count(bootCount) ||
     typeof incBoot !== 'string' ||
-    !count(priority) ||
-    priority > 3 ||
+    !count(channel) ||
     !count(seq) ||
     !count(attempt) ||
     !count(transid) ||
@@ -99,13 +99,18 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
     bootCount > 0
       ? { node, service, bootId, incarnation: { bootCount, bootId: incBoot } }
       : { node, service, bootId };
-  const head = { kind, contract, from, priority, seq, attempt, transid, toBootId, body };
+  const head = { kind, contract, from, channel, seq, attempt, transid, toBootId, body };
   if (kind >= frameKind.reply) {
     const servedMs: unknown = a[13];
     return typeof servedMs === 'number' ? { ...head, servedMs } : undefined;
   }
-  const [version, op, to, lowWater, timeoutMs, traceparent] = a.slice(13, 19) as unknown[];
+  const [priority, version, op, to, lowWater, timeoutMs, traceparent] = a.slice(
+    13,
+    20,
+  ) as unknown[];
   if (
+    !count(priority) ||
+    priority > 3 ||
     !count(version) ||
     typeof op !== 'string' ||
     !count(to) ||
@@ -114,7 +119,7 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
     typeof traceparent !== 'string'
   )
     return undefined;
-  const call = { ...head, version, op, to, lowWater, timeoutMs };
+  const call = { ...head, priority, version, op, to, lowWater, timeoutMs };
   return traceparent ? { ...call, traceparent } : call;
 }
 

@@ -382,7 +382,7 @@ export class Server {
       contract: f.contract,
       from: this.#d.source(),
       toBootId: f.from.bootId,
-      priority: f.priority,
+      channel: f.channel,
       seq: f.seq,
       attempt: f.attempt,
       transid: this.#d.transid(),

@@ -39,6 +39,7 @@ export class Wire {
         toBootId: channel.bootId,
         transid: this.#d.transid(),
         priority: channel.priority,
+        channel: channel.id,
         seq: call.seq,
         lowWater: mark,
         timeoutMs: Math.max(0, timeoutMs),
@@ -57,6 +58,7 @@ export class Wire {
       tag: `${channel.id}_0_0`,
       toBootId: channel.bootId,
       priority: channel.priority,
+      channel: channel.id,
       lowWater: mark,
       attempt: 0,
     });
@@ -70,6 +72,7 @@ export class Wire {
       tag: `${peer.id}_0_${attempt}`,
       toBootId: '',
       priority: 3,
+      channel: 0,
       lowWater: 0,
       attempt,
     });
@@ -90,6 +93,7 @@ export class Wire {
       tag: string;
       toBootId: string;
       priority: number;
+      channel: number;
       lowWater: number;
       attempt: number;
     },
@@ -110,6 +114,7 @@ export class Wire {
         toBootId: q.toBootId,
         transid: this.#d.transid(),
         priority: q.priority,
+        channel: q.channel,
         seq: 0,
         lowWater: q.lowWater,
         timeoutMs: 0,
