@@ -1,1 +1,8 @@
-export {};
+// Every export of the command line, for tests and tools.
+export { killArguments } from './arguments.ts';
+export { type CommandEntry, commandTable, type Define } from './command-table.ts';
+export type { Io } from './io.ts';
+export { bytes, cpuTime, duration, errorLine, table } from './output.ts';
+export { run } from './program.ts';
+export { exitCode, runFailure, signalNumber, statusOf } from './status.ts';
+export { waterfall } from './waterfall.ts';

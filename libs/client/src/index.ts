@@ -5,6 +5,8 @@ export { attach } from './attach.ts';
 export { clientClock } from './clock.ts';
 export type { ClusterFile } from './cluster-file.ts';
 export { clusterDir, clusterFile, clustersDir, readClusterFile } from './cluster-file.ts';
+export type { ClusterAddress, ConnectOptions } from './connect.ts';
+export { connect, findCluster, localClusters } from './connect.ts';
 export type { ClusterEvent } from './events.ts';
 export type { InputChunk, InputQueue } from './input-queue.ts';
 export { inputQueue } from './input-queue.ts';
@@ -19,6 +21,8 @@ export {
   rexec,
   waitpid,
 } from './libcluster.ts';
+export type { BusProbe, NatsLinkOptions } from './link.nats.ts';
+export { natsLink, probeBus } from './link.nats.ts';
 export type { ClientLink } from './link.ts';
 export { leastLoaded } from './load.ts';
 export { originOf } from './origin.ts';

@@ -1,5 +1,7 @@
 // OpenSSI's libcluster by its own names, on top of the handle: what a program written for OpenSSI looks
 // for first. Each is one call of `Ssi`. [OpenSSI libcluster, section 3ssi]
+import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { type ExitStatus, fail, ok, type Reply } from '@ssi/contracts';
 import type { ClusterEvent } from './events.ts';
 import type { NodeInfo, Ssi } from './ssi.ts';
@@ -12,12 +14,19 @@ export async function clusternodeInfo(ssi: Ssi, num: number): Promise<Reply<Node
   return found ? ok(found) : fail('ENOENT', `no node ${num} in this cluster`);
 }
 
-/** Number of the node this process runs on; ENOENT: on none. [clusternode_num(3ssi)] */
+/** There where a node's own services are, and nowhere else. */
+const guardSocket = '/run/ssi/node/guard.sock';
+
+/**
+ * Number of the node this process runs on; ENOENT: on none. A program that moved is told by its node's
+ * host name, since its environment stays what it was. [clusternode_num(3ssi)]
+ */
 export function clusternodeNum(env: NodeJS.ProcessEnv = process.env): Reply<number, 'ENOENT'> {
-  const num = Number(env.SSI_NODE);
+  const named = existsSync(guardSocket) ? /^n(\d+)$/.exec(hostname())?.[1] : undefined;
+  const num = Number(named ?? env.SSI_NODE);
   return Number.isInteger(num) && num > 0
     ? ok(num)
-    : fail('ENOENT', 'this process does not run on a node (SSI_NODE is not set)');
+    : fail('ENOENT', 'this process does not run on a node; start it with: ssi onnode NUM');
 }
 
 /** Transition id and every node's state. [cluster_membership(3ssi)] */

@@ -92,6 +92,8 @@ export interface Ssi {
   resize(pid: number, rows: number, cols: number): Answer<Record<string, never>>;
   /** Membership transitions: those the cluster remembers (unless `from` is `now`), then each as it comes. */
   events(options?: { from?: 'start' | 'now'; signal?: AbortSignal }): AsyncGenerator<ClusterEvent>;
+  /** Transitions the cluster remembers, oldest first. */
+  history(): Answer<ClusterEvent[]>;
   trace(traceId: string): Answer<SpanRecord[]>;
   traces(max?: number): Answer<TraceSummary[]>;
   /** The UP node with the least to do per CPU. */
@@ -311,6 +313,17 @@ export function createSsi(link: ClientLink): Ssi {
         Record<string, never>
       >,
     events: (options) => followEvents(link, views, options),
+    history: async () => {
+      const view = await views.refresh();
+      if (!view.ok) return view;
+      let last: Reply<ClusterEvent[]> = fail('EHOSTUNREACH', 'no UP node tells its history');
+      for (const { num } of upMembers(view.value)) {
+        const reply = await link.ics.call(clms, 'history', num, {}, { timeoutMs: 2_000 });
+        if (reply.ok) return ok(reply.value.events);
+        last = reply;
+      }
+      return last;
+    },
     trace: (traceId) => link.spans.readTrace(traceId),
     traces: (max = 20) => link.spans.recentTraces(max),
     leastLoaded: (options) => pickNode(options?.native ?? false),

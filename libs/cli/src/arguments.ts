@@ -1,0 +1,77 @@
+// Arguments as people type them, turned into what calls need. Each parser throws commander's
+// InvalidArgumentError, so that a wrong one is a usage error before anything is asked of the cluster.
+import { InvalidArgumentError } from 'commander';
+import { signalNumber } from './status.ts';
+
+const whole = (text: string, what: string, min: number, max: number): number => {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < min || value > max)
+    throw new InvalidArgumentError(`${what} is a number from ${min} to ${max}.`);
+  return value;
+};
+
+export const pidArgument = (text: string): number => whole(text, 'A pid', 1, 4_194_303);
+export const nodeArgument = (text: string): number => whole(text, 'A node', 1, 1_023);
+export const countArgument = (text: string): number => whole(text, 'A count', 1, 1_000_000);
+
+/** One or more pids: commander hands in what it has collected so far. */
+export const pidsArgument = (text: string, before: number[] | undefined): number[] => [
+  ...(before ?? []),
+  pidArgument(text),
+];
+
+/** A pid, or minus a process group. */
+export function targetsArgument(text: string, before: number[] | undefined): number[] {
+  const isGroup = text.startsWith('-');
+  const pid = pidArgument(isGroup ? text.slice(1) : text);
+  return [...(before ?? []), isGroup ? -pid : pid];
+}
+
+export function signalArgument(text: string): number {
+  const number = signalNumber(text);
+  if (number === undefined)
+    throw new InvalidArgumentError('There is no such signal; list them with: ssi kill -l');
+  return number;
+}
+
+/** Seconds with fraction, as milliseconds. */
+export function secondsArgument(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || value > 86_400 * 365)
+    throw new InvalidArgumentError('A time is a number of seconds, like 2.5.');
+  return value * 1000;
+}
+
+export function variableArgument(
+  text: string,
+  before: Record<string, string> | undefined,
+): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('A variable is NAME=VALUE.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/**
+ * kill(1) takes the signal as an option of its own name: `-TERM`, `-9`; and groups as negative pids.
+ * Rewritten into `--signal TERM` and `-- -PID`, which commander understands.
+ */
+export function killArguments(args: readonly string[]): string[] {
+  const out: string[] = [];
+  let hasSignal = false;
+  for (const [i, arg] of args.entries()) {
+    if (arg === '--') return [...out, ...args.slice(i)];
+    const negative = /^-(\d+)$/.exec(arg)?.[1];
+    const name = /^-((SIG)?[A-Z][A-Z0-9]+([+-]\d+)?)$/.exec(arg)?.[1];
+    if (!hasSignal && (name || (negative && Number(negative) <= 64))) {
+      out.push('--signal', name ?? negative ?? '');
+      hasSignal = true;
+    } else if (negative) {
+      const rest = args.slice(i);
+      return [...out, '--', ...rest.filter((a) => a !== '--')];
+    } else {
+      hasSignal ||= arg === '-s' || arg === '--signal' || arg.startsWith('--signal=');
+      out.push(arg);
+    }
+  }
+  return out;
+}

@@ -1,0 +1,64 @@
+// ssi migrate: moves a running process, with its descendants or its whole group, to another node.
+import { nodeArgument, pidArgument } from '../arguments.ts';
+import type { Define } from '../command-table.ts';
+import { bytes, duration } from '../output.ts';
+
+interface Options {
+  readonly group?: boolean;
+  readonly postCopy?: boolean;
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+export const define: Define = (command, shell) => {
+  command
+    .argument('<pid>', 'process to move, with its descendants', pidArgument)
+    .argument('<node>', 'where to', nodeArgument)
+    .option('-g, --group', 'its whole process group')
+    .option(
+      '--post-copy',
+      'resume before all memory is there: shorter, but a broken link loses the process',
+    )
+    .option('-f, --force', 'also one that was pinned to its node')
+    .option('--json', 'as JSON: {pid,from,to,freezeMs,bytes,traceId}')
+    .addHelpText(
+      'after',
+      `
+A move that is refused or fails leaves the process running where it was. "ssi why-not PID" asks before.
+
+Examples:
+  ssi migrate 65601 2
+  ssi trace $(ssi migrate 65601 3 --json | jq -r .traceId)`,
+    )
+    .action(
+      shell.act((pid: number, to: number, options: Options) =>
+        shell.withSsi(command, async (ssi) => {
+          const { json, ...move } = options;
+          const onStop = (): void =>
+            shell.note(`migrate: interrupted; the move goes on, see: ssi where ${pid}`);
+          shell.interrupted.addEventListener('abort', onStop, { once: true });
+          const reply = await shell.progress(
+            `moving ${pid} to node ${to}`,
+            ssi.migrate(pid, to, move),
+          );
+          shell.interrupted.removeEventListener('abort', onStop);
+          if (!reply.ok) return shell.fail(command, pid, reply);
+          const { from, freezeMs, bytes: moved, traceId } = reply.value;
+          if (json)
+            shell.json({
+              pid: reply.value.pid,
+              from,
+              to: reply.value.to,
+              freezeMs,
+              bytes: moved,
+              traceId,
+            });
+          else
+            shell.out(
+              `${pid}: node ${from} -> ${to}, frozen ${duration(freezeMs)}, ${bytes(moved)}; ssi trace ${traceId}\n`,
+            );
+          return 0;
+        }),
+      ),
+    );
+};

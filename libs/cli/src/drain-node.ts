@@ -1,0 +1,109 @@
+// Emptying a node: which processes to move (the tops of its trees; descendants go along), where to, and
+// what could not move and why.
+import type { Ssi } from '@ssi/client';
+import { type Errno, fail, ok, type ProcessInfo, type Reply } from '@ssi/contracts';
+
+export interface Moved {
+  readonly pid: number;
+  readonly to: number;
+  readonly freezeMs: number;
+}
+export interface Stayed {
+  readonly pid: number;
+  readonly command: string;
+  readonly errno: Errno;
+  readonly detail: string;
+}
+
+export interface DrainOptions {
+  readonly to?: number;
+  readonly signal?: AbortSignal;
+  readonly onMoved?: (moved: Moved) => void;
+}
+
+/** A program may start others while we move: looked at again until nothing new is left. */
+const passesMax = 5;
+/** Worth another try in the next pass: it moved by itself, or something was in the way just now. */
+const passing = new Set<Errno>(['EAGAIN', 'EBUSY', 'EREMCHG']);
+
+/** Processes of the node whose parent is not on it as well. */
+export function tops(processes: readonly ProcessInfo[], node: number): ProcessInfo[] {
+  const here = processes.filter(
+    (p) => p.node === node && p.state !== 'exited' && p.state !== 'zombie',
+  );
+  const pids = new Set(here.map((p) => p.pid));
+  return here.filter((p) => !pids.has(p.ppid));
+}
+
+export async function drainNode(
+  ssi: Ssi,
+  node: number,
+  options: DrainOptions = {},
+): Promise<Reply<{ moved: Moved[]; stayed: Stayed[] }>> {
+  const view = await ssi.view();
+  if (!view.ok) return view;
+  const others = view.value.members.filter(
+    (m) => m.state === 'UP' && m.num !== node && (options.to === undefined || m.num === options.to),
+  );
+  if (!view.value.members.some((m) => m.num === node))
+    return fail('EINVAL', `no node ${node} in this cluster; see: ssi nodes`);
+  if (others.length === 0) return fail('EHOSTDOWN', 'no other node is UP to take its processes');
+  const moved: Moved[] = [];
+  const stayed = new Map<number, Stayed>();
+  for (let pass = 0; pass < passesMax; pass++) {
+    const list = await ssi.ps();
+    if (!list.ok) return list;
+    const silent = list.value.silent.find((s) => s.node === node);
+    if (silent) return fail('EAGAIN', `node ${node} does not tell its processes (${silent.errno})`);
+    const again = tops(list.value.processes, node).filter((p) => {
+      const before = stayed.get(p.pid);
+      return !before || passing.has(before.errno);
+    });
+    if (again.length === 0) break;
+    for (const p of again) {
+      if (options.signal?.aborted) return fail('ECANCELED', `interrupted; ${moved.length} moved`);
+      const result = await moveToAny(ssi, p, targets(list.value.processes, others, p));
+      if (result.ok) {
+        moved.push(result.value);
+        stayed.delete(p.pid);
+        options.onMoved?.(result.value);
+      } else if (result.errno === 'ESRCH')
+        stayed.delete(p.pid); // it ended by itself
+      else
+        stayed.set(p.pid, {
+          pid: p.pid,
+          command: p.command,
+          errno: result.errno,
+          detail: result.detail,
+        });
+    }
+  }
+  return ok({ moved, stayed: [...stayed.values()] });
+}
+
+/** Possible targets, the one with the fewest processes per CPU first. */
+function targets(
+  processes: readonly ProcessInfo[],
+  others: readonly { num: number; facts: { cpus: number; native: boolean } }[],
+  p: ProcessInfo,
+): number[] {
+  const load = (num: number, cpus: number): number =>
+    processes.filter((q) => q.node === num).length / cpus;
+  return others
+    .filter((m) => p.kind === 'actor' || m.facts.native)
+    .map((m) => ({ num: m.num, load: load(m.num, m.facts.cpus) }))
+    .sort((a, b) => a.load - b.load || a.num - b.num)
+    .map((m) => m.num);
+}
+
+/** One node may refuse (CPU flags, a missing file) what the next takes. */
+async function moveToAny(ssi: Ssi, p: ProcessInfo, nums: readonly number[]): Promise<Reply<Moved>> {
+  let last: Reply<never> = fail('EOPNOTSUPP', 'no other node runs native programs');
+  for (const to of nums) {
+    const reply = await ssi.migrate(p.pid, to);
+    if (reply.ok) return ok({ pid: p.pid, to, freezeMs: reply.value.freezeMs });
+    last = reply;
+    if (reply.errno !== 'EOPNOTSUPP' && reply.errno !== 'EHOSTDOWN') break;
+  }
+  return last;
+}

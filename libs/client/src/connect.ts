@@ -1,0 +1,108 @@
+// Finding a cluster and connecting to it: by name, by environment, or the only one on this machine.
+import { readdirSync } from 'node:fs';
+import { type Errno, fail, ok, type Reply } from '@ssi/contracts';
+import { type ClusterFile, clustersDir, readClusterFile } from './cluster-file.ts';
+import type { Ssi } from './ssi.ts';
+
+export interface ConnectOptions {
+  /** Name of a cluster that `ssi up` started here. Absent: SSI_NATS, then SSI_CLUSTER, then the only one. */
+  readonly cluster?: string | undefined;
+  readonly env?: NodeJS.ProcessEnv;
+  /** How long to try to reach the bus, ms. */
+  readonly waitMs?: number;
+}
+
+export interface ClusterAddress {
+  readonly cluster: string;
+  readonly nats: string;
+  readonly seeds: readonly number[];
+  readonly file?: ClusterFile;
+}
+
+const waitDefaultMs = 3_000;
+/** Name of a cluster that is only known by its bus. */
+export const clusterNameDefault = 'ssi';
+
+/** Clusters with a folder on this machine, by name. */
+export function localClusters(env?: NodeJS.ProcessEnv): string[] {
+  try {
+    return readdirSync(clustersDir(env), { withFileTypes: true })
+      .filter((e) => e.isDirectory())
+      .map((e) => e.name)
+      .sort();
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * ENOENT: there is no such cluster; EINVAL: several, or SSI_NATS is no URL; EBADMSG: its file is
+ * damaged; EOPNOTSUPP: it runs inside one process and cannot be reached from another.
+ */
+export function findCluster(
+  options: ConnectOptions = {},
+): Reply<ClusterAddress, 'ENOENT' | 'EINVAL' | 'EBADMSG' | 'EOPNOTSUPP'> {
+  const env = options.env ?? process.env;
+  const self = Number(env.SSI_NODE);
+  const own = Number.isInteger(self) && self > 0 ? [self] : [];
+  const bus = env.SSI_NATS;
+  if (bus && (options.cluster === undefined || !localClusters(env).includes(options.cluster))) {
+    if (!bus.split(',').every(isBusUrl))
+      return fail('EINVAL', 'SSI_NATS is not of the form nats://user:password@host:port');
+    const cluster = options.cluster ?? env.SSI_CLUSTER ?? clusterNameDefault;
+    return ok({ cluster, nats: bus, seeds: own });
+  }
+  const here = localClusters(env);
+  const name = options.cluster ?? env.SSI_CLUSTER ?? (here.length === 1 ? here[0] : undefined);
+  if (name === undefined)
+    return here.length === 0
+      ? fail('ENOENT', 'no cluster on this machine; start one with: ssi up')
+      : fail('EINVAL', `several clusters run here: ${here.join(', ')}; choose: ssi --cluster NAME`);
+  let file: ReturnType<typeof readClusterFile>;
+  try {
+    file = readClusterFile(name, env);
+  } catch (error) {
+    return fail('EBADMSG', `the file of cluster "${name}" is damaged: ${String(error)}; ssi down`);
+  }
+  if (!file.ok) {
+    const others = here.length > 0 ? `; there is: ${here.join(', ')}` : '';
+    return fail(file.errno, `${file.detail}${others}`);
+  }
+  const { nats, nodes } = file.value;
+  if (nats === undefined)
+    return file.value.mode === 'embedded'
+      ? fail('EOPNOTSUPP', `cluster "${name}" is embedded in its own process; use its prompt`)
+      : fail('EBADMSG', `cluster "${name}" has no bus: it did not come up; ssi down, then ssi up`);
+  const seeds = [...own, ...nodes.map((n) => n.num)];
+  return ok({ cluster: file.value.name, nats, seeds, file: file.value });
+}
+
+/** ECONNREFUSED: its bus cannot be reached; EACCES: it refuses the credentials; the others as `findCluster`. */
+export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, Errno>> {
+  const env = options.env ?? process.env;
+  const found = findCluster(options);
+  if (!found.ok) return found;
+  const { cluster, nats, seeds } = found.value;
+  // Loaded only here: whoever merely reads a cluster file does not pay for a bus client.
+  const [{ natsLink }, { createSsi }] = await Promise.all([
+    import('./link.nats.ts'),
+    import('./ssi.ts'),
+  ]);
+  const link = await natsLink({
+    cluster,
+    nats,
+    seeds,
+    uid: process.getuid?.() ?? 0,
+    otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+    waitMs: options.waitMs ?? waitDefaultMs,
+  });
+  return link.ok ? ok(createSsi(link.value)) : link;
+}
+
+function isBusUrl(text: string): boolean {
+  try {
+    return /^(nats|tls):$/.test(new URL(text.trim()).protocol);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,128 @@
+// The client's link on a real bus: an ICS endpoint with a name of its own, no listener, and spans into
+// the built-in store.
+import { randomBytes } from 'node:crypto';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect as connectNats } from '@nats-io/transport-node';
+import { eventSubject, fail, ok, type Reply } from '@ssi/contracts';
+import { createEndpoint } from '@ssi/ics';
+import type { Random } from '@ssi/ports';
+import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
+import { clientClock } from './clock.ts';
+import type { ClientLink } from './link.ts';
+
+export interface NatsLinkOptions {
+  readonly cluster: string;
+  /** nats://user:password@host:port, several with commas. */
+  readonly nats: string;
+  readonly seeds: readonly number[];
+  readonly uid: number;
+  readonly otlpEndpoint?: string | undefined;
+  /** How long to try to reach the bus, ms. */
+  readonly waitMs: number;
+}
+
+const random: Random = {
+  float: () => randomBytes(4).readUInt32LE() / 2 ** 32,
+  hex: (bytes) => randomBytes(bytes).toString('hex'),
+};
+
+export async function natsLink(
+  options: NatsLinkOptions,
+): Promise<Reply<ClientLink, 'ECONNREFUSED' | 'EACCES'>> {
+  const { cluster } = options;
+  const opened = await createEndpoint({
+    cluster,
+    node: 0,
+    service: `client_${random.hex(8)}`,
+    clock: clientClock,
+    random,
+    nats: options.nats,
+    busWaitMs: options.waitMs,
+  });
+  if (!opened.ok) {
+    const { errno, detail } = opened;
+    if (errno === 'EACCES')
+      return fail('EACCES', `${detail}; check SSI_NATS or run as who ran ssi up`);
+    return fail('ECONNREFUSED', `${detail}; is the cluster up? see: ssi doctor`);
+  }
+  const { ics, streams, nats, close } = opened.value;
+  if (!nats) throw new Error('an endpoint that was given a bus has none');
+  const spans = natsSpanStore(nats, cluster);
+  const telemetry = await startTelemetry({
+    service: 'client',
+    node: 0,
+    cluster,
+    store: spans,
+    otlpEndpoint: options.otlpEndpoint,
+    clock: clientClock,
+  });
+  let closing: Promise<void> | undefined;
+  return ok({
+    cluster,
+    ics,
+    streams,
+    clock: clientClock,
+    tracer: telemetry.tracer,
+    spans,
+    seeds: options.seeds,
+    uid: options.uid,
+    onEvent: (fn) => {
+      const subscription = nats.subscribe(eventSubject(cluster, '>'), { callback: () => fn() });
+      return { stop: () => subscription.unsubscribe() };
+    },
+    close: () => {
+      closing ??= telemetry
+        .stop()
+        .then(close)
+        .catch(() => {}); // the bus went away first
+      return closing;
+    },
+  });
+}
+
+export interface BusProbe {
+  readonly version: string;
+  readonly rttMs: number;
+  readonly jetstream: boolean;
+  /** The bus's wall clock minus ours, ms; known to half a round trip. undefined without JetStream. */
+  readonly skewMs: number | undefined;
+}
+
+/** Asks a bus what it is, for `ssi doctor`. */
+export async function probeBus(
+  url: string,
+  waitMs: number,
+): Promise<Reply<BusProbe, 'ECONNREFUSED'>> {
+  try {
+    const { username, password, host } = new URL(url);
+    const nats = await connectNats({
+      servers: host,
+      timeout: waitMs,
+      maxReconnectAttempts: 0,
+      ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
+    });
+    try {
+      const rttMs = await nats.rtt();
+      const { version = '', jetstream = false } = nats.info ?? {};
+      const skewMs = jetstream ? await skewOf(nats) : undefined;
+      return ok({ version, rttMs, jetstream, skewMs });
+    } finally {
+      await nats.close();
+    }
+  } catch (error) {
+    return fail('ECONNREFUSED', error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** JetStream stamps what it tells of a stream with its own time. */
+async function skewOf(nats: Awaited<ReturnType<typeof connectNats>>): Promise<number | undefined> {
+  const manager = await jetstreamManager(nats, { timeout: 2_000 });
+  for await (const stream of manager.streams.list()) {
+    const before = clientClock.wallMs();
+    const info = await manager.streams.info(stream.config.name);
+    const after = clientClock.wallMs();
+    const at = Date.parse((info as { ts?: string }).ts ?? '');
+    return Number.isNaN(at) ? undefined : at - (before + after) / 2;
+  }
+  return undefined;
+}
