@@ -161,6 +161,8 @@ export class OwnerStreams {
     if (offset > end) return fail('ERANGE', `input ends at ${end}, not at ${offset}`);
     if (offset + data.length <= end) return ok(end);
     if (this.#meta.inputEnded) return fail('EPIPE', 'the input was ended');
+    // Between the two nodes of a move nobody takes bytes: each would end up on one side only.
+    if (!this.#flow.input && !this.#flow.output) return fail('EAGAIN', 'the process is moving');
     if (end - log.fed > inputUnreadMaxBytes)
       return fail('EAGAIN', `${inputUnreadMaxBytes} bytes are unread`);
     try {

@@ -80,8 +80,9 @@ export function linuxStreamStore(options: StreamStoreOptions): LinuxStreamStore 
   };
 
   const remove = async (owner: number): Promise<void> => {
-    await owners.get(owner)?.close(true);
+    const streams = owners.get(owner);
     owners.delete(owner);
+    await streams?.close(true);
     rmSync(`${root}/${owner}`, { recursive: true, force: true });
   };
 
