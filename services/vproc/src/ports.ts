@@ -199,8 +199,8 @@ export interface StreamStore {
   onChange(owner: number, fn: () => void): Subscription;
   /**
    * Input from a client. `offset` is where the bytes belong: what is already there is skipped, so
-   * repeating is harmless. Returns the log's new end. ERANGE: beyond the end; EAGAIN: 8 MiB unread, try
-   * again later; EPIPE: the input was ended.
+   * repeating is harmless. Returns the log's new end. ERANGE: beyond the end; EAGAIN: 8 MiB unread, or
+   * paused, try again later; EPIPE: the input was ended.
    */
   append(
     owner: number,
