@@ -354,6 +354,7 @@ export interface MoveRecords {
 /** A file that must be the same at the target. */
 export interface NeededFile {
   readonly path: string;
+  /** -1: any size (a directory, or a file that the program writes). */
   readonly sizeBytes: number;
   /** sha256, hex, of what is executed or mapped as code. */
   readonly digest?: string;

@@ -1,0 +1,243 @@
+// The processes that execute here, kept current by scans and by the guard's word of each end. What vproc
+// alone knows of a process (its hops, its birth) is also on tmpfs, so that a restart finds it again.
+import type { ExitStatus, OriginEntry } from '@ssi/contracts';
+import {
+  applyScan,
+  type ExecEntry,
+  type Identity,
+  type RunTraits,
+  toOriginEntry,
+} from './exec-table.ts';
+import type { LocalNode } from './local-node.ts';
+import { bornNumber } from './pid.ts';
+import type { ExitRecord, ProcessRef } from './ports.ts';
+import { remember } from './process-table.ts';
+
+/** A fork is in the table after one interval and one scan: within 200 ms. */
+const scanMs = 100;
+/** Ends kept for a census; the oldest goes first. */
+const exitsMax = 4_096;
+/** Ends of processes nobody knows (yet): `run` learns of a short-lived program only after its end. */
+const strangersMax = 1_024;
+/** The guard writes an end before it reaps; following its file takes ms. */
+const exitLineMs = 400;
+
+interface StoredIdentity extends ProcessRef, Identity {}
+const stateKey = (pid: number): string => pid.toString(16).padStart(32, '0');
+const refKey = (r: ProcessRef): string => `${r.pid}:${r.startTicks}`;
+
+export interface LocalChanges {
+  /** Entries that are new or differ; `ended` among them as phase `exited`. */
+  readonly changed: readonly OriginEntry[];
+  /** Vanished, and only their own parent knows how. */
+  readonly gone: readonly number[];
+}
+
+export class LocalProcesses {
+  table: ReadonlyMap<number, ExecEntry> = new Map();
+  /** Ends of processes that executed here, newest last. */
+  readonly exits = new Map<number, OriginEntry>();
+  private readonly node: LocalNode;
+  private readonly onChanges: (changes: LocalChanges) => void;
+  private readonly onEnd: (entry: ExecEntry, status: ExitStatus) => void;
+  private readonly identities = new Map<string, StoredIdentity>();
+  /** Copies that count for nothing here: those of a target before its commit, of a source after it. */
+  private readonly hidden = new Set<number>();
+  private readonly strangers = new Map<string, ExitStatus>();
+  /** Ends that were told. */
+  private readonly reported = new Set<string>();
+  /** No longer in /proc, and the guard has not said how they ended. */
+  private readonly vanished = new Map<string, ExecEntry>();
+  private scanning: Promise<void> | undefined;
+  private rescan: Promise<void> | undefined;
+
+  constructor(
+    node: LocalNode,
+    onChanges: (changes: LocalChanges) => void,
+    onEnd: (entry: ExecEntry, status: ExitStatus) => void,
+  ) {
+    this.node = node;
+    this.onChanges = onChanges;
+    this.onEnd = onEnd;
+  }
+
+  /** After a start: what is recorded, who is there, who ended. Then scans go on by themselves. */
+  async start(): Promise<void> {
+    const { ports } = this.node.deps;
+    const stored = await ports.state.list();
+    if (stored.ok)
+      for (const { record } of stored.value) {
+        const id = record as StoredIdentity;
+        if (typeof id.pid === 'number') this.identities.set(refKey(id), id);
+      }
+    await this.refresh();
+    ports.processes.followExits(undefined, (records) => this.ended(records));
+    this.loop();
+  }
+
+  private loop(): void {
+    this.node.deps.clock.after(scanMs, () => {
+      if (this.node.stopped) return;
+      void this.refresh().then(() => this.loop());
+    });
+  }
+
+  /** Scans now: everything that was there when this was called is in the table when it resolves. */
+  refresh(): Promise<void> {
+    if (!this.scanning) {
+      this.scanning = this.scan().finally(() => {
+        this.scanning = undefined;
+      });
+      return this.scanning;
+    }
+    // A scan under way may have passed by already: one more after it, shared by all who ask meanwhile.
+    this.rescan ??= this.scanning.then(() => {
+      this.rescan = undefined;
+      return this.refresh();
+    });
+    return this.rescan;
+  }
+
+  private async scan(): Promise<void> {
+    const found = await this.node.deps.ports.processes.scan();
+    if (!found.ok || this.node.stopped) return;
+    const visible = found.value.filter(
+      (p) => !this.hidden.has(p.pid) && !this.reported.has(refKey(p)),
+    );
+    const diff = applyScan(this.table, visible, {
+      identify: (ref) => this.identities.get(refKey(ref)),
+      bornHere: (ref) => bornNumber(this.node.self?.incarnation.bootCount ?? 0, ref.startTicks),
+    });
+    this.table = diff.table;
+    const gone: number[] = [];
+    for (const e of diff.gone) {
+      this.forget(e);
+      if (this.hidden.has(e.pid) || this.reported.has(refKey(e)) || diff.table.has(e.pid)) continue;
+      // A living parent took its end; an orphan's the guard tells, but its line may still be on the way.
+      if (diff.table.has(e.ppid)) gone.push(e.pid);
+      else this.await(e);
+    }
+    if (diff.changed.length + gone.length === 0) return;
+    this.onChanges({
+      changed: diff.changed.map((e) => toOriginEntry(e, this.node.num)),
+      gone,
+    });
+  }
+
+  private await(entry: ExecEntry): void {
+    this.vanished.set(refKey(entry), entry);
+    this.node.deps.clock.after(exitLineMs, () => {
+      if (!this.vanished.delete(refKey(entry)) || this.node.stopped) return;
+      if (!this.table.has(entry.pid)) this.onChanges({ changed: [], gone: [entry.pid] });
+    });
+  }
+
+  private ended(records: readonly ExitRecord[]): void {
+    const changed: OriginEntry[] = [];
+    for (const r of records) {
+      if (this.hidden.has(r.pid) || this.reported.has(refKey(r))) continue;
+      const entry = this.vanished.get(refKey(r)) ?? this.table.get(r.pid);
+      this.vanished.delete(refKey(r));
+      if (entry?.startTicks === r.startTicks) changed.push(this.end(entry, r.status));
+      else {
+        this.strangers.set(refKey(r), r.status);
+        for (const oldest of this.strangers.keys()) {
+          if (this.strangers.size <= strangersMax) break;
+          this.strangers.delete(oldest);
+        }
+      }
+    }
+    if (changed.length > 0) this.onChanges({ changed, gone: [] });
+  }
+
+  private end(entry: ExecEntry, status: ExitStatus): OriginEntry {
+    remember(this.reported, refKey(entry), exitsMax);
+    const exited: OriginEntry = {
+      ...toOriginEntry(entry, this.node.num, 'exited'),
+      exit: status,
+    };
+    if (this.table.get(entry.pid)?.startTicks === entry.startTicks) {
+      const table = new Map(this.table);
+      table.delete(entry.pid);
+      this.table = table;
+    }
+    this.exits.delete(entry.pid);
+    this.exits.set(entry.pid, exited);
+    for (const oldest of this.exits.keys()) {
+      if (this.exits.size <= exitsMax) break;
+      this.exits.delete(oldest);
+    }
+    this.forget(entry);
+    this.onEnd(entry, status);
+    return exited;
+  }
+
+  /**
+   * A process that vproc itself started or let in: known at once, also if it ended already. `known`
+   * stands in for what /proc no longer tells.
+   */
+  async admit(ref: ProcessRef, id: Identity, known: Partial<ExecEntry>): Promise<void> {
+    await this.identify(ref, id);
+    const seen = await this.node.deps.ports.processes.inspect(ref.pid);
+    const entry: ExecEntry = {
+      ppid: 0,
+      pgid: ref.pid,
+      sid: ref.pid,
+      tids: [],
+      state: 'running',
+      command: '',
+      uid: 0,
+      rssBytes: 0,
+      cpuMs: 0,
+      ...known,
+      ...(seen?.startTicks === ref.startTicks ? seen : {}),
+      ...ref,
+      ...id,
+    };
+    this.exits.delete(ref.pid);
+    this.table = new Map(this.table).set(ref.pid, entry);
+    const stranger = this.strangers.get(refKey(ref));
+    this.strangers.delete(refKey(ref));
+    const told = stranger ? this.end(entry, stranger) : toOriginEntry(entry, this.node.num);
+    this.onChanges({ changed: [told], gone: [] });
+  }
+
+  /** Records what a scan cannot tell, before anybody sees the process. */
+  async identify(ref: ProcessRef, id: Identity): Promise<void> {
+    const stored: StoredIdentity = { ...id, pid: ref.pid, startTicks: ref.startTicks };
+    this.identities.set(refKey(ref), stored);
+    await this.node.deps.ports.state.write(stateKey(ref.pid), stored);
+  }
+
+  private forget(ref: ProcessRef): void {
+    if (this.identities.delete(refKey(ref)))
+      void this.node.deps.ports.state.remove(stateKey(ref.pid));
+  }
+
+  /** From now on the scans pass over these numbers, and their ends are nobody's news. */
+  hide(pids: readonly number[]): void {
+    const table = new Map(this.table);
+    for (const pid of pids) {
+      this.hidden.add(pid);
+      const entry = table.get(pid);
+      if (entry) this.forget(entry);
+      table.delete(pid);
+    }
+    this.table = table;
+  }
+  show(pids: readonly number[]): void {
+    for (const pid of pids) this.hidden.delete(pid);
+  }
+  /** The copy is dead: what is on record of it goes, the numbers may return. */
+  isHidden(pid: number): boolean {
+    return this.hidden.has(pid);
+  }
+
+  bornHere(ref: ProcessRef): number {
+    return bornNumber(this.node.self?.incarnation.bootCount ?? 0, ref.startTicks);
+  }
+
+  traits(pid: number): RunTraits | undefined {
+    return this.table.get(pid)?.run;
+  }
+}

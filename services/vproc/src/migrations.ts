@@ -1,0 +1,274 @@
+// The operations of moving, and the moves that a restart finds on record. One tree is in one move at a
+// time; everything about a move is idempotent by its id.
+import {
+  type Errno,
+  fail,
+  type MemberId,
+  type OriginEntry,
+  ok,
+  type Reply,
+  type RequestOf,
+  vproc,
+} from '@ssi/contracts';
+import type { ServedCall } from '@ssi/ports';
+import { isMoveRecord, type TargetRecord } from './migrate.ts';
+import { admit, type NegotiateReply, type NegotiateRequest, objections } from './move-admission.ts';
+import { askTarget, survey } from './move-negotiate.ts';
+import type { MoveParts } from './move-parts.ts';
+import { type Moved, newSourceRecord, SourceSide } from './move-source.ts';
+import { TargetSide } from './move-target.ts';
+import { remember } from './process-table.ts';
+
+type Ops = (typeof vproc)['ops'];
+
+/** Finished moves that are still answered for, when a message comes late or twice. */
+const finishedMax = 256;
+/** Moves that were aborted before anything was heard of them. */
+const refusedMax = 1_024;
+
+export class Migrations {
+  private readonly parts: MoveParts;
+  private readonly targets = new Map<string, TargetSide>();
+  private readonly negotiating = new Map<string, Promise<Reply<NegotiateReply, Errno>>>();
+  private readonly grants = new Map<string, { revoke(): void }>();
+  private readonly refused = new Set<string>();
+
+  constructor(parts: MoveParts) {
+    this.parts = parts;
+  }
+
+  /** After a start: every move on record goes on where its record says; what none claims is removed. */
+  async adopt(): Promise<void> {
+    const { records, images } = this.parts.node.deps.ports;
+    const found = await records.list();
+    if (!found.ok) return;
+    const known = new Set<string>();
+    for (const { record } of found.value) {
+      if (!isMoveRecord(record)) continue;
+      known.add(record.moveId);
+      if (record.side === 'source')
+        this.begin(new SourceSide(this.parts, { record, context: { priority: 2 } }));
+      else this.keepTarget(new TargetSide(this.parts, record, false));
+    }
+    const folders = await images.list();
+    if (folders.ok) for (const id of folders.value) if (!known.has(id)) await images.remove(id);
+  }
+
+  /** Owners whose streams stand still until their move is decided. */
+  async pausedOwners(): Promise<number[]> {
+    const found = await this.parts.node.deps.ports.records.list();
+    if (!found.ok) return [];
+    return found.value.flatMap(({ record }) =>
+      isMoveRecord(record) && record.owner !== undefined && record.phase !== 'resumed'
+        ? [record.owner]
+        : [],
+    );
+  }
+
+  private begin(side: SourceSide): SourceSide {
+    this.parts.moves.add(side);
+    return side;
+  }
+  private keepTarget(side: TargetSide): TargetSide {
+    this.targets.set(side.moveId, side);
+    this.parts.moves.add(side);
+    void side.over.then(() => this.trim());
+    return side;
+  }
+  private trim(): void {
+    const { records } = this.parts.node.deps.ports;
+    const done = [...this.targets.values()].filter((t) => !this.parts.moves.active.has(t.moveId));
+    for (const t of done.slice(0, Math.max(0, done.length - finishedMax))) {
+      this.targets.delete(t.moveId);
+      void records.remove(t.moveId);
+    }
+  }
+
+  async migrate(
+    request: RequestOf<Ops['migrate']>,
+    call: ServedCall,
+  ): Promise<
+    Reply<Moved & { pid: number; from: number; to: number }, Ops['migrate']['errnos'][number]>
+  > {
+    const { node, local, moves } = this.parts;
+    const { pid, to } = request;
+    const went = moves.whereWent(pid);
+    await local.refresh();
+    const entry = local.table.get(pid);
+    if (!entry)
+      return went === undefined
+        ? fail('ESRCH', `no process ${pid} on node ${node.num}`)
+        : fail('EREMCHG', `${pid} moved to node ${went}`, went);
+    if (request.uid !== 0 && request.uid !== entry.uid)
+      return fail('EPERM', `${pid} belongs to user ${entry.uid}`);
+    if (request.postCopy)
+      return fail('EINVAL', 'post-copy moves are not built yet: move it without --post-copy');
+    if (to === node.num) return fail('EINVAL', `ESELF: ${pid} is on node ${node.num} already`);
+    if (!node.memberUp(to)) return fail('EHOSTDOWN', `node ${to} is not UP: see ssi nodes`);
+    if (!node.leased || node.frozen) return fail('ENETDOWN', `node ${node.num} has no lease`);
+    const peer = node.memberUp(to) as MemberId;
+    const busy = moves.of(pid);
+    if (busy?.holdsSignals() || busy?.side === 'source')
+      return fail('EBUSY', `${pid} is being moved already`);
+    const moveId = node.deps.random.hex(16);
+    const side = this.begin(
+      new SourceSide(this.parts, {
+        record: newSourceRecord({ moveId, root: pid, peer }),
+        context: call.context,
+        request: {
+          group: request.group ?? false,
+          force: (request.force ?? false) && request.uid === 0,
+        },
+      }),
+    );
+    const moved = await side.outcome();
+    if (moved.ok) return ok({ pid, from: node.num, to, ...moved.value });
+    const { errno, detail } = moved;
+    return fail(migrateErrno(errno), detail);
+  }
+
+  async whyNot(
+    request: RequestOf<Ops['whyNot']>,
+    call: ServedCall,
+  ): Promise<
+    Reply<{ movable: boolean; reasons: NegotiateReply['reasons'] }, 'ESRCH' | 'EREMCHG' | 'EAGAIN'>
+  > {
+    const { node, local, moves } = this.parts;
+    const { pid, to } = request;
+    const found = await survey(node, local, { pid, group: request.group ?? false, force: false });
+    if (!found.ok) {
+      const went = moves.whereWent(pid);
+      return went === undefined ? found : fail('EREMCHG', `${pid} moved to node ${went}`, went);
+    }
+    const reasons = [...found.value.reasons];
+    if (to === node.num) reasons.push({ code: 'ESELF', pid, detail: `it is on node ${to}` });
+    else if (to !== undefined) {
+      const q = { moveId: node.deps.random.hex(16), dryRun: true, root: pid, to };
+      const asked = await askTarget(node, { ...q, survey: found.value }, call.context);
+      if (asked.ok) reasons.push(...asked.value.reasons);
+      else reasons.push({ code: 'ENODE', detail: `node ${to}: ${asked.errno} ${asked.detail}` });
+    }
+    return ok({ movable: reasons.length === 0, reasons });
+  }
+
+  negotiate(
+    request: NegotiateRequest,
+    call: ServedCall,
+  ): Promise<Reply<NegotiateReply, 'EAGAIN' | 'ESTALE' | 'ENETDOWN'>> {
+    if (request.dryRun) return objections(this.parts, request).then((reasons) => ok({ reasons }));
+    if (this.refused.has(request.moveId)) return Promise.resolve(fail('ESTALE', 'aborted before'));
+    const before = this.negotiating.get(request.moveId);
+    const work = before ?? this.reserve(request, call);
+    this.negotiating.set(request.moveId, work);
+    return work as Promise<Reply<NegotiateReply, 'EAGAIN' | 'ESTALE' | 'ENETDOWN'>>;
+  }
+
+  private async reserve(
+    request: NegotiateRequest,
+    call: ServedCall,
+  ): Promise<Reply<NegotiateReply, Errno>> {
+    const { moveId } = request;
+    const { node } = this.parts;
+    const answer = await admit(this.parts, request, call);
+    if (!answer.ok || !answer.value.grant) {
+      this.negotiating.delete(moveId);
+      return answer;
+    }
+    if (this.refused.has(moveId)) return fail('ESTALE', 'aborted meanwhile');
+    const made = await node.deps.ports.images.create(moveId);
+    if (!made.ok) {
+      this.negotiating.delete(moveId);
+      return ok({ reasons: [{ code: 'ENOSPACE', detail: made.detail }] });
+    }
+    const side = this.keepTarget(
+      new TargetSide(this.parts, targetRecord(request, { streams: [], shellJob: false }), true),
+    );
+    const accepted = node.listener?.accept(answer.value.grant.token, (stream) => {
+      void side.receiver.take(stream);
+    });
+    if (accepted) this.grants.set(moveId, accepted);
+    void side.over.then(() => {
+      this.grants.get(moveId)?.revoke();
+      this.grants.delete(moveId);
+      this.negotiating.delete(moveId);
+    });
+    await node.deps.failpoint('move.target.reserved');
+    return answer;
+  }
+
+  restore(
+    request: RequestOf<Ops['moveRestore']>,
+    call: ServedCall,
+  ): Promise<Reply<{ restoreMs: number }, 'ECANCELED' | 'ESTALE' | 'EAGAIN'>> {
+    const side = this.targets.get(request.moveId);
+    if (!side)
+      // A restart forgot a reservation: nothing of the tree is here.
+      return Promise.resolve(fail('ECANCELED', 'the target does not know this move'));
+    const { tty } = request;
+    return side.restore(
+      {
+        tasks: request.tasks,
+        streams: request.streams,
+        shellJob: request.shellJob ?? false,
+        ...(tty ? { tty } : {}),
+      },
+      call.context,
+      call.signal,
+    );
+  }
+
+  async commit(
+    request: { moveId: string },
+    call: ServedCall,
+  ): Promise<Reply<{ resumed: boolean }, 'ESTALE' | 'ESRCH' | 'EAGAIN'>> {
+    const side = this.targets.get(request.moveId);
+    if (!side) return fail('ESRCH', 'the target does not know this move');
+    if (side.state() === 'prepared') {
+      const confirmed = await this.parts.node.confirm(undefined, call.context);
+      if (!confirmed.ok) return fail('EAGAIN', `${confirmed.errno} ${confirmed.detail}`);
+    }
+    return side.commit(call.signal);
+  }
+
+  async abort(
+    request: { moveId: string },
+    call: ServedCall,
+  ): Promise<Reply<Record<string, never>, 'EALREADY' | 'EAGAIN'>> {
+    remember(this.refused, request.moveId, refusedMax);
+    // A negotiation under way may still reserve: its end is awaited, then undone.
+    await this.negotiating.get(request.moveId);
+    const side = this.targets.get(request.moveId);
+    return side ? side.abort(call.signal) : ok({});
+  }
+
+  status(request: { moveId: string }): Reply<{ phase: string }, 'ESRCH'> {
+    const side = this.targets.get(request.moveId);
+    if (side) return ok({ phase: `target ${side.state()}` });
+    return this.parts.moves.active.has(request.moveId)
+      ? ok({ phase: 'source' })
+      : fail('ESRCH', 'no such move');
+  }
+
+  /** What moves of this node say of processes that no scan shows. */
+  told(): OriginEntry[] {
+    return this.parts.moves.told();
+  }
+}
+
+const migrateErrnos = vproc.ops.migrate.errnos;
+const migrateErrno = (errno: string): (typeof migrateErrnos)[number] =>
+  migrateErrnos.find((e) => e === errno) ?? 'ECANCELED';
+
+const targetRecord = (
+  request: NegotiateRequest,
+  rest: Pick<TargetRecord, 'streams' | 'shellJob'>,
+): TargetRecord => ({
+  side: 'target',
+  phase: 'restoring',
+  moveId: request.moveId,
+  root: request.root,
+  peer: { num: request.source.node, incarnation: request.source.incarnation },
+  tasks: request.tasks,
+  copies: [],
+  ...rest,
+});

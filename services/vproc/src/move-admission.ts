@@ -1,0 +1,101 @@
+// Target: may this tree come here? One reason for each thing that stands against it, and where nothing
+// does, room, numbers and a stream are kept for it.
+import {
+  fail,
+  ics,
+  type MoveReason,
+  ok,
+  type Reply,
+  type ReplyOf,
+  type RequestOf,
+  type vproc,
+} from '@ssi/contracts';
+import type { ServedCall } from '@ssi/ports';
+import type { MoveParts } from './move-parts.ts';
+import { numbersOf } from './move-set.ts';
+
+export type NegotiateRequest = RequestOf<(typeof vproc)['ops']['moveNegotiate']>;
+export type NegotiateReply = ReplyOf<(typeof vproc)['ops']['moveNegotiate']>;
+
+/** Trees that may be on their way here at one time. */
+const incomingMax = 8;
+/** Room asked for beyond the estimate: page tables, file lists, a tree that grows. */
+const roomFactor = 1.25;
+const roomExtraBytes = 8 * 1024 * 1024;
+
+/** Everything at this node that stands against the tree. */
+export async function objections(
+  parts: MoveParts,
+  request: NegotiateRequest,
+): Promise<MoveReason[]> {
+  const { node, holds, moves } = parts;
+  const { criu, images, preflight } = node.deps.ports;
+  const reasons: MoveReason[] = [];
+  if (node.frozen || !node.leased)
+    reasons.push({ code: 'EFROZEN', detail: `node ${node.num} has no lease` });
+  const version = await criu.version();
+  if (!version.ok)
+    reasons.push({
+      code: 'EKERNELFEATURE',
+      detail: `no criu on node ${node.num}: ${version.detail}`,
+    });
+  else if (version.value !== request.criu)
+    reasons.push({
+      code: 'EKERNELFEATURE',
+      detail: `criu is ${version.value} on node ${node.num}, ${request.criu} at the source`,
+    });
+  if (preflight.kernel() !== request.kernel)
+    reasons.push({
+      code: 'EKERNELFEATURE',
+      detail: `the kernel is ${preflight.kernel()} on node ${node.num}, ${request.kernel} at the source`,
+    });
+  const flags = new Set(preflight.cpuFlags());
+  const lacking = request.cpuFlags.filter((f) => !flags.has(f));
+  if (lacking.length > 0)
+    reasons.push({ code: 'ECPU', detail: `node ${node.num} lacks ${lacking.join(' ')}` });
+  const files = request.files.map(({ path, sizeBytes, digest }) =>
+    digest === undefined ? { path, sizeBytes } : { path, sizeBytes, digest },
+  );
+  reasons.push(...(await preflight.checkFiles(files)));
+  const numbers = numbersOf(request.tasks);
+  reasons.push(...(await preflight.checkNumbers(numbers, holds.all())));
+  for (const move of moves.active.values()) {
+    if (move.moveId === request.moveId) continue;
+    for (const pid of move.pids)
+      if (numbers.includes(pid))
+        reasons.push({ code: 'EPIDBUSY', pid, detail: 'another move here concerns it' });
+  }
+  const need = request.bytesEstimate * roomFactor + roomExtraBytes;
+  const free = await images.freeBytes();
+  if (free < need)
+    reasons.push({
+      code: 'ENOSPACE',
+      detail: `node ${node.num} has ${free} bytes for images, ${Math.ceil(need)} are needed`,
+    });
+  return reasons;
+}
+
+export async function admit(
+  parts: MoveParts,
+  request: NegotiateRequest,
+  call: ServedCall,
+): Promise<Reply<NegotiateReply, 'EAGAIN' | 'ESTALE' | 'ENETDOWN'>> {
+  const { node, moves } = parts;
+  const source = { num: request.source.node, incarnation: request.source.incarnation };
+  if (!(await node.atView(call.transid, 2_000))) return fail('EAGAIN', 'not at your view yet');
+  if (node.isGone(source)) return fail('ESTALE', 'that incarnation is DOWN');
+  const reasons = await objections(parts, request);
+  if (reasons.length > 0 || request.dryRun) return ok({ reasons });
+  const incoming = [...moves.active.values()].filter((m) => m.side === 'target').length;
+  if (incoming >= incomingMax) return fail('EAGAIN', `${incoming} trees are on their way here`);
+  if (!node.listener) return fail('EAGAIN', 'no listener for streams yet');
+  const grant = await node.deps.ics.call(
+    ics,
+    'grant',
+    node.num,
+    { service: 'vproc', peer: source.num, purpose: 'move' },
+    { context: call.context },
+  );
+  if (!grant.ok) return fail('EAGAIN', `no grant: ${grant.errno} ${grant.detail}`);
+  return ok({ reasons, grant: { ...grant.value, port: node.listener.port } });
+}

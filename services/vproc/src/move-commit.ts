@@ -1,0 +1,248 @@
+// The source's steps from doubt to the end: ask for the restore, decide, kill the own copy, tell the
+// target until it answers; or have the target's copy destroyed and run on.
+import { fail, type OriginEntry, ok, type Reply, vproc } from '@ssi/contracts';
+import { sleep } from '@ssi/ports';
+import { withSpan } from '@ssi/telemetry';
+import { untilAnswered } from './backoff.ts';
+import type { MoveFailure, SourceEvent } from './machine.ts';
+import { numbersOf } from './move-set.ts';
+import type { SourceMove } from './move-source.ts';
+
+const patience = { firstMs: 10, maxMs: 500 };
+/** Longest the tree stands still for a target that does not say whether it could restore. */
+const restoreMs = 60_000;
+const confirmMs = 10_000;
+/** The origin has heard of the move, or hears by the reports; the caller waits no longer for it. */
+const originMs = 2_000;
+
+const unsure = (errno: string, detail: string): SourceEvent => ({
+  type: 'unsure',
+  failure: { errno: 'ECANCELED', detail: `${errno} ${detail}` } satisfies MoveFailure,
+});
+
+export function commitSteps(move: SourceMove) {
+  const { parts, moveId, context } = move;
+  const { node } = parts;
+  const { ics, clock, failpoint, ports, tracer } = node.deps;
+  const peer = (): number => move.record.peer.num;
+  const alive = (): boolean => !node.stopped && !move.peerGone();
+  const before = (deadlineMs: number) => (): boolean => alive() && clock.nowMs() < deadlineMs;
+
+  async function restore(): Promise<SourceEvent> {
+    await move.write('doubt');
+    await failpoint('move.source.doubt');
+    const sent = move.sent;
+    const answer = await withSpan(
+      tracer,
+      'restore',
+      { parent: context.traceparent },
+      async (traceparent) => {
+        const request = {
+          moveId,
+          streams: sent?.states ?? [],
+          tasks: [...move.record.tasks],
+          bytes: sent?.bytes ?? 0,
+          ...(sent?.shellJob ? { shellJob: true } : {}),
+          ...(sent?.tty ? { tty: sent.tty } : {}),
+        };
+        const deadline = clock.nowMs() + restoreMs;
+        return untilAnswered(clock, patience, before(deadline), async () => {
+          const reply = await ics.call(vproc, 'moveRestore', peer(), request, {
+            context: { ...context, ...(traceparent ? { traceparent } : {}) },
+          });
+          // Only a word of the target itself ends it: its service may just be starting again.
+          if (reply.ok || reply.errno === 'ECANCELED' || reply.errno === 'ESTALE') return reply;
+          return undefined;
+        });
+      },
+    );
+    if (!answer) return unsure('ETIMEDOUT', 'the target did not say whether it could restore');
+    if (answer.ok) {
+      await failpoint('move.source.prepared');
+      return { type: 'prepared' };
+    }
+    const failure = { errno: 'ECANCELED', detail: `target: ${answer.detail}` };
+    return { type: 'restoreRefused', failure };
+  }
+
+  async function confirm(): Promise<SourceEvent> {
+    const deadline = clock.nowMs() + confirmMs;
+    const answer = await untilAnswered(clock, patience, before(deadline), async () => {
+      const reply = await node.confirm(move.record.peer, context);
+      return reply.ok || reply.errno === 'EHOSTDOWN' ? reply : undefined;
+    });
+    if (answer?.ok) return { type: 'confirmed' };
+    return unsure(answer?.errno ?? 'ENETDOWN', answer?.detail ?? 'membership gave no word');
+  }
+
+  /** The decision is on record before the first signal; from there only forward. */
+  async function commit(): Promise<SourceEvent | undefined> {
+    return withSpan(tracer, 'commit', { parent: context.traceparent }, async () => {
+      await move.write('committing');
+      await failpoint('move.source.committing');
+      const pids = move.record.tasks.map((t) => t.pid);
+      // What is killed now ended nowhere: the process goes on elsewhere.
+      parts.local.hide(pids);
+      parts.reporter.drop(pids);
+      const killed = await untilAnswered(
+        clock,
+        patience,
+        () => !node.stopped,
+        async () => {
+          const reply = await ports.criu.destroy(move.record.copies);
+          return reply.ok ? reply : undefined;
+        },
+      );
+      if (!killed) return undefined;
+      await parts.holds.depart(moveId, numbersOf(move.record.tasks));
+      parts.local.show(pids);
+      await failpoint('move.source.killed');
+      return { type: 'killed' } as const;
+    });
+  }
+
+  async function tellCommit(): Promise<SourceEvent | undefined> {
+    await move.write('committed');
+    await failpoint('move.source.committed');
+    return withSpan(tracer, 'resume', { parent: context.traceparent }, async (traceparent) => {
+      const answer = await untilAnswered(clock, patience, alive, async () => {
+        const reply = await ics.call(
+          vproc,
+          'moveCommit',
+          peer(),
+          { moveId },
+          {
+            context: { ...context, ...(traceparent ? { traceparent } : {}) },
+          },
+        );
+        if (!reply.ok && reply.errno === 'ESRCH')
+          node.deps.log.error('the target does not know a committed move', { move: moveId });
+        return reply.ok ? reply : undefined;
+      });
+      if (!answer) return undefined;
+      move.resumedAtMs = clock.nowMs();
+      await failpoint('move.source.resumed');
+      return { type: 'targetResumed' } as const;
+    });
+  }
+
+  async function abort(): Promise<SourceEvent | undefined> {
+    await move.write('aborting');
+    await failpoint('move.source.aborting');
+    const answer = await untilAnswered(clock, patience, alive, () => askAbort());
+    if (!answer) return undefined;
+    return answer.ok ? { type: 'targetDestroyed' } : { type: 'targetRuns' };
+  }
+  async function askAbort(): Promise<Reply<unknown, 'EALREADY'> | undefined> {
+    const request = { moveId, root: move.record.root };
+    const reply = await ics.call(vproc, 'moveAbort', peer(), request, { context });
+    if (reply.ok) return ok();
+    return reply.errno === 'EALREADY' ? fail('EALREADY', reply.detail) : undefined;
+  }
+
+  async function resume(): Promise<SourceEvent | undefined> {
+    await failpoint('move.source.rollback');
+    const { owner, stoppedBefore } = move.record;
+    if (owner !== undefined) await ports.streams.resume(owner);
+    const copies = await copiesNow();
+    const resumed = await untilAnswered(
+      clock,
+      patience,
+      () => !node.stopped,
+      async () => {
+        const reply = await ports.criu.resume(copies, stoppedBefore);
+        return reply.ok ? reply : undefined;
+      },
+    );
+    return resumed ? { type: 'runsHere' } : undefined;
+  }
+  /** A restart during the dump: the tree may have forked since the record was written. */
+  async function copiesNow() {
+    if (move.record.phase !== 'dumping') return move.record.copies;
+    await parts.local.refresh();
+    const known = new Set(move.record.copies.map((c) => c.pid));
+    const all = [...parts.local.table.values()];
+    const more = all.filter((e) => known.has(e.ppid) && !known.has(e.pid));
+    return [...move.record.copies, ...more.map(({ pid, startTicks }) => ({ pid, startTicks }))];
+  }
+
+  /** What the tree's entries are after the move, as the target will report them too. */
+  function movedEntries(): OriginEntry[] {
+    return move.record.tasks.map((t) => ({
+      pid: t.pid,
+      ppid: t.ppid,
+      pgid: t.pgid,
+      sid: t.sid,
+      tids: t.tids,
+      kind: 'native',
+      node: peer(),
+      hop: t.hop + 1,
+      ...(t.born === undefined ? {} : { born: t.born }),
+      phase: 'live',
+    }));
+  }
+
+  async function updateOrigin(): Promise<void> {
+    const entries = movedEntries();
+    const self = node.self;
+    const origins = new Set(entries.map((e) => node.originOf(e.pid)));
+    await withSpan(
+      tracer,
+      'origin.update',
+      { parent: context.traceparent },
+      async (traceparent) => {
+        for (const origin of origins) {
+          if (origin === undefined || !self) continue;
+          const mine = entries.filter((e) => node.originOf(e.pid) === origin);
+          if (origin === node.num) parts.applyHere(mine);
+          else
+            await ics.call(
+              vproc,
+              'report',
+              origin,
+              { node: self.num, incarnation: self.incarnation, entries: mine, gone: [] },
+              {
+                context: { ...context, ...(traceparent ? { traceparent } : {}) },
+                timeoutMs: originMs,
+              },
+            );
+        }
+      },
+    );
+  }
+
+  /** Nothing of the move stays but where the process went. */
+  async function cleanUp(moved: boolean): Promise<void> {
+    const { owner } = move.record;
+    const pids = move.record.tasks.map((t) => t.pid);
+    const gone = moved || move.record.phase === 'committed';
+    if (gone) {
+      parts.moves.departed(pids, peer());
+      if (moved) await updateOrigin();
+      parts.holds.departed(moveId);
+      if (owner !== undefined) {
+        parts.streamsMoved(owner, peer());
+        await ports.streams.remove(owner);
+      }
+    } else if (move.negotiation) void releaseTarget();
+    await closeStream(gone);
+    await ports.images.remove(moveId);
+    if (move.sent || gone) await ports.criu.cleanUp();
+    await ports.records.remove(moveId);
+    if (!gone) await parts.local.refresh();
+  }
+  async function closeStream(gently: boolean): Promise<void> {
+    const stream = move.negotiation?.stream;
+    if (!stream) return;
+    if (gently) await Promise.race([stream.end().catch(() => {}), sleep(clock, 200)]);
+    stream.destroy();
+  }
+  /** It may still keep room and numbers for us; asked a few times, then its own deadline does it. */
+  async function releaseTarget(): Promise<void> {
+    let tries = 0;
+    const wanted = (): boolean => alive() && tries++ < 5;
+    await untilAnswered(clock, patience, wanted, () => askAbort());
+  }
+
+  return { restore, confirm, commit, tellCommit, abort, resume, cleanUp };
+}

@@ -1,0 +1,210 @@
+// First step of a move, at the source: what belongs to the tree, whether anything here stands against a
+// move, and whether the target would take it. Nothing is stopped yet. Also answers `whyNot`.
+import {
+  fail,
+  ics,
+  type MoveReason,
+  type MoveTask,
+  ok,
+  type Reply,
+  type ReplyOf,
+  vproc,
+} from '@ssi/contracts';
+import type { CallContext, Stream } from '@ssi/ports';
+import { withSpan } from '@ssi/telemetry';
+import type { ExecEntry } from './exec-table.ts';
+import type { LocalNode } from './local-node.ts';
+import type { LocalProcesses } from './local-processes.ts';
+import type { SourceRecord } from './migrate.ts';
+import { moveSet, numbersOf } from './move-set.ts';
+import type { SourceMove } from './move-source.ts';
+import { inSomeRange } from './pid.ts';
+
+type NegotiateReply = ReplyOf<(typeof vproc)['ops']['moveNegotiate']>;
+
+export interface NegotiationRequest {
+  readonly group: boolean;
+  readonly force: boolean;
+}
+
+export interface Survey {
+  readonly tasks: ExecEntry[];
+  readonly reasons: MoveReason[];
+  readonly files: { path: string; sizeBytes: number; digest?: string }[];
+  readonly bytesEstimate: number;
+}
+
+const streamConnectMs = 5_000;
+
+export const toMoveTask = (e: ExecEntry): MoveTask => ({
+  pid: e.pid,
+  ppid: e.ppid,
+  pgid: e.pgid,
+  sid: e.sid,
+  tids: [...e.tids],
+  command: e.command,
+  hop: e.hop,
+  born: e.born,
+  ...(e.state === 'stopped' ? { stopped: true } : {}),
+  ...(e.owner === undefined ? {} : { owner: e.owner }),
+  ...(e.run ? { run: e.run } : {}),
+});
+
+/** The tree and everything on this node that stands against its moving. */
+export async function survey(
+  node: LocalNode,
+  local: LocalProcesses,
+  q: { pid: number; group: boolean; force: boolean },
+): Promise<Reply<Survey, 'ESRCH'>> {
+  await local.refresh();
+  const set = moveSet([...local.table.values()], { ...q, initPids: [0, 1] });
+  if (set.tasks.length === 0) return fail('ESRCH', `no process ${q.pid} here`);
+  const reasons = [...set.reasons];
+  const pids = set.tasks.map((t) => t.pid);
+  const view = node.view;
+  for (const n of numbersOf(set.tasks))
+    if (view && !inSomeRange(view, n))
+      reasons.push({ code: 'EPIDRANGE', pid: n, detail: `${n} is from no node's range` });
+  for (const t of set.tasks)
+    if (t.run?.pin && !q.force)
+      reasons.push({ code: 'EPINNED', pid: t.pid, detail: 'pinned here when it was started' });
+  if (node.frozen) reasons.push({ code: 'EFROZEN', detail: 'this node has no lease' });
+  const { preflight, streams } = node.deps.ports;
+  const owner = set.tasks[0]?.owner;
+  const paths = owner === undefined ? undefined : streams.paths(owner);
+  const found = await preflight.inspect({
+    pids,
+    digests: true,
+    ...(paths ? { streams: paths } : {}),
+  });
+  if (!found.ok) return found;
+  reasons.push(...found.value.reasons);
+  const files = found.value.files.map((f) => ({ ...f }));
+  return ok({ tasks: set.tasks, reasons, files, bytesEstimate: found.value.bytesEstimate });
+}
+
+/** Asks the target; a target that is not UP is a reason like any other. */
+export async function askTarget(
+  node: LocalNode,
+  q: { moveId: string; dryRun: boolean; root: number; to: number; survey: Survey },
+  context: CallContext,
+): Promise<Reply<NegotiateReply, 'EAGAIN' | 'EHOSTDOWN' | 'ENETDOWN'>> {
+  const { criu, preflight } = node.deps.ports;
+  const peer = node.memberUp(q.to);
+  const self = node.self;
+  if (!peer || !self) return ok({ reasons: [{ code: 'ENODE', detail: `node ${q.to} is not UP` }] });
+  const version = await criu.version();
+  if (!version.ok)
+    return ok({ reasons: [{ code: 'EKERNELFEATURE', detail: `no criu here: ${version.detail}` }] });
+  const reply = await node.deps.ics.call(
+    vproc,
+    'moveNegotiate',
+    q.to,
+    {
+      moveId: q.moveId,
+      dryRun: q.dryRun,
+      root: q.root,
+      kind: 'native',
+      tasks: q.survey.tasks.map(toMoveTask),
+      files: q.survey.files,
+      kernel: preflight.kernel(),
+      criu: version.value,
+      cpuFlags: [...preflight.cpuFlags()],
+      bytesEstimate: q.survey.bytesEstimate,
+      source: { node: self.num, incarnation: self.incarnation },
+    },
+    { context },
+  );
+  if (reply.ok) return reply;
+  if (reply.errno === 'EHOSTDOWN' || reply.errno === 'ENETDOWN')
+    return fail(reply.errno, reply.detail);
+  return fail('EAGAIN', `node ${q.to} did not answer: ${reply.errno} ${reply.detail}`);
+}
+
+export const reasonsText = (reasons: readonly MoveReason[]): string =>
+  reasons.map((r) => `${r.code}${r.pid === undefined ? '' : ` ${r.pid}`}: ${r.detail}`).join('; ');
+
+type NegotiationErrno = 'EOPNOTSUPP' | 'EHOSTDOWN' | 'ENETDOWN' | 'EAGAIN' | 'ESRCH';
+
+export class Negotiation {
+  stream: Stream | undefined;
+  private readonly move: SourceMove;
+  private readonly request: NegotiationRequest;
+
+  constructor(move: SourceMove, request: NegotiationRequest) {
+    this.move = move;
+    this.request = request;
+  }
+
+  /** The record's part that is known now. */
+  run(): Promise<Reply<Partial<SourceRecord>, NegotiationErrno>> {
+    const { move } = this;
+    const { node } = move.parts;
+    return withSpan(
+      node.deps.tracer,
+      'negotiate',
+      { parent: move.context.traceparent },
+      async (traceparent) => {
+        const context = { ...move.context, ...(traceparent ? { traceparent } : {}) };
+        const reply = await this.agree(context);
+        if (reply.ok) await node.deps.failpoint('move.source.negotiated');
+        return reply;
+      },
+    );
+  }
+
+  private async agree(
+    context: CallContext,
+  ): Promise<Reply<Partial<SourceRecord>, NegotiationErrno>> {
+    const { parts, record, moveId } = this.move;
+    const { node, local } = parts;
+    // Membership's word and the router's way, while this looks at the tree.
+    const [confirmed, route, found] = await Promise.all([
+      node.confirm(record.peer, context),
+      node.deps.ics.call(ics, 'route', node.num, { peer: record.peer }, { context }),
+      survey(node, local, { pid: record.root, ...this.request }),
+    ]);
+    if (!confirmed.ok) return refusal(confirmed);
+    if (!route.ok) return refusal(route);
+    if (!found.ok) return found;
+    const { tasks, reasons } = found.value;
+    if (reasons.length > 0) return fail('EOPNOTSUPP', reasonsText(reasons));
+    const root = tasks[0]?.pid ?? record.root;
+    const asked = await askTarget(
+      node,
+      { moveId, dryRun: false, root, to: record.peer.num, survey: found.value },
+      context,
+    );
+    if (!asked.ok) return asked;
+    const { grant } = asked.value;
+    if (asked.value.reasons.length > 0 || !grant)
+      return fail('EOPNOTSUPP', reasonsText(asked.value.reasons) || 'the target gave no stream');
+    // The router's order first: it has measured; then whatever else the target named.
+    const addresses = [
+      ...route.value.addresses.filter((a) => grant.addresses.includes(a)),
+      ...grant.addresses.filter((a) => !route.value.addresses.includes(a)),
+    ];
+    const stream = await node.deps.streams.connect(
+      addresses,
+      grant.port,
+      grant.token,
+      streamConnectMs,
+    );
+    if (!stream.ok) return fail('EAGAIN', `no stream to node ${record.peer.num}: ${stream.detail}`);
+    this.stream = stream.value;
+    const owner = tasks[0]?.owner;
+    return ok({
+      root,
+      tasks: tasks.map(toMoveTask),
+      copies: tasks.map(({ pid, startTicks }) => ({ pid, startTicks })),
+      stoppedBefore: tasks.filter((t) => t.state === 'stopped').map((t) => t.pid),
+      ...(owner === undefined ? {} : { owner }),
+    });
+  }
+}
+
+function refusal(reply: { errno: string; detail: string }): Reply<never, NegotiationErrno> {
+  if (reply.errno === 'EHOSTDOWN' || reply.errno === 'ENETDOWN')
+    return fail(reply.errno, reply.detail);
+  return fail('EAGAIN', `${reply.errno} ${reply.detail}`);
+}

@@ -1,0 +1,73 @@
+// Target: takes what the source sends on the out-of-line stream: makes the standard streams, fills their
+// logs, writes the images. The tree itself is not touched here.
+import { fail, ok, type Reply } from '@ssi/contracts';
+import type { Stream } from '@ssi/ports';
+import { decodeMove, type MoveMessage, moveKind, type StreamsOffer } from './move-link.ts';
+import type { VprocPorts } from './ports.ts';
+
+type Received = Reply<{ bytes: number }, 'ECANCELED'>;
+
+export class Receiver {
+  /** All is here and written, or why not. */
+  readonly done: Promise<Received>;
+  offer: StreamsOffer | undefined;
+  private readonly ports: VprocPorts;
+  private readonly moveId: string;
+  private finish: (result: Received) => void = () => {};
+  private stream: Stream | undefined;
+
+  constructor(ports: VprocPorts, moveId: string) {
+    this.ports = ports;
+    this.moveId = moveId;
+    this.done = new Promise((done) => {
+      this.finish = done;
+    });
+  }
+
+  async take(stream: Stream): Promise<void> {
+    this.stream = stream;
+    try {
+      for (let data = await stream.read(); data; data = await stream.read()) {
+        const message = decodeMove(data);
+        if (!message) return this.end(fail('ECANCELED', 'the source spoke another protocol'));
+        const result = await this.apply(message);
+        if (!result.ok) return this.end(fail('ECANCELED', `${result.errno} ${result.detail}`));
+        if (message[0] === moveKind.end) return this.end(ok({ bytes: message[1] }));
+      }
+      this.end(fail('ECANCELED', 'the source ended the stream early'));
+    } catch (error) {
+      this.end(fail('ECANCELED', `the stream from the source broke: ${String(error)}`));
+    }
+  }
+
+  /** Ends it from this side too. */
+  close(): void {
+    this.end(fail('ECANCELED', 'closed'));
+    this.stream?.destroy();
+  }
+
+  private end(result: Received): void {
+    this.finish(result);
+    // A source that still sends learns it by its stream; one that is done waits for nothing.
+    if (!result.ok) this.stream?.destroy();
+  }
+
+  private apply(message: MoveMessage): Promise<Reply<unknown>> | Reply<unknown> {
+    const { streams, images } = this.ports;
+    switch (message[0]) {
+      case moveKind.streams: {
+        this.offer = message[1];
+        const { tty, ...rest } = message[1];
+        return streams.install({ ...rest, ...(tty ? { tty } : {}) });
+      }
+      case moveKind.log:
+        return streams.fill(message[1], message[2], message[3], message[4]);
+      case moveKind.image: {
+        const [, name, offset, last, data] = message;
+        return images.write(this.moveId, { name, offset, data, last });
+      }
+      default:
+        return ok();
+    }
+  }
+}

@@ -1,0 +1,193 @@
+// Freeze, dump and send: the log's older part goes while the tree still runs; then criu stops it, its
+// images are sent as they are written, and last what the tree wrote and has not read until it stopped.
+import { fail, ok, type Reply, type StreamState } from '@ssi/contracts';
+import type { Stream } from '@ssi/ports';
+import { beginSpan } from '@ssi/telemetry';
+import { encodeMove, type MoveMessage, moveKind } from './move-link.ts';
+import type { SourceMove } from './move-source.ts';
+import type { Dump, DumpResult } from './ports.ts';
+
+/** Bytes of a log in one message. */
+const logChunk = 262_144;
+
+export interface SentTree {
+  /** ms of CLOCK_BOOTTIME. */
+  readonly freezeAtMs: number;
+  readonly bytes: number;
+  readonly states: StreamState[];
+  readonly tty?: { external: string; rows: number; cols: number };
+  readonly shellJob: boolean;
+}
+
+export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANCELED'>> {
+  const { node } = move.parts;
+  const { criu } = node.deps.ports;
+  const stream = move.negotiation?.stream;
+  if (!stream) return fail('ECANCELED', 'no stream to the target');
+  const logs = new LogSender(move, stream);
+  const prefix = await logs.before();
+  if (!prefix.ok) return prefix;
+  await move.write('dumping');
+  await node.deps.failpoint('move.source.dumping');
+  const startMs = node.deps.clock.nowMs();
+  const root = move.record.tasks[0];
+  const shellJob = root !== undefined && root.sid !== root.pid;
+  const tty = logs.tty();
+  const dump = criu.dump({
+    moveId: move.moveId,
+    root: move.record.root,
+    shellJob,
+    ...(tty ? { tty: tty.binding } : {}),
+  });
+  const sending = sendImages(stream, dump);
+  const done = await dump.done;
+  const sent = await sending;
+  if (!done.ok) return fail('ECANCELED', `dump: ${done.errno} ${done.detail}`);
+  traceDump(move, startMs, done.value);
+  // On record before anything else: these copies stand still until somebody says otherwise.
+  await move.write('dumping', {
+    copies: done.value.tasks,
+    stoppedBefore: done.value.stoppedBefore,
+  });
+  await node.deps.failpoint('move.source.dumped');
+  if (!sent.ok) return sent;
+  const tail = await logs.after();
+  if (!tail.ok) return tail;
+  const bytes = done.value.bytes;
+  const ended = await write(stream, [moveKind.end, bytes]);
+  if (!ended.ok) return ended;
+  traceTransfer(move, done.value);
+  return ok({
+    freezeAtMs: done.value.freezeAtMs,
+    bytes,
+    states: tail.value,
+    shellJob,
+    ...(tty ? { tty: { external: tty.binding.external, ...tty.size } } : {}),
+  });
+}
+
+async function write(stream: Stream, message: MoveMessage): Promise<Reply<undefined, 'ECANCELED'>> {
+  try {
+    await stream.write(encodeMove(message));
+    return ok();
+  } catch (error) {
+    return fail('ECANCELED', `the stream to the target broke: ${String(error)}`);
+  }
+}
+
+/** Reads the dump to its end in any case: it must not stand still because a target did. */
+async function sendImages(stream: Stream, dump: Dump): Promise<Reply<undefined, 'ECANCELED'>> {
+  let result: Reply<undefined, 'ECANCELED'> = ok();
+  for await (const chunk of dump.chunks) {
+    if (!result.ok) continue;
+    const { name, offset, last, data } = chunk;
+    result = await write(stream, [moveKind.image, name, offset, last, data]);
+  }
+  return result;
+}
+
+/** Wall clock of an instant on this machine's own clock, for spans. */
+const wallOf = (move: SourceMove, atMs: number): number => {
+  const { clock } = move.parts.node.deps;
+  return clock.wallMs() - (clock.nowMs() - atMs);
+};
+
+function traceDump(move: SourceMove, startMs: number, d: DumpResult): void {
+  const { tracer, clock } = move.parts.node.deps;
+  const parent = move.context.traceparent;
+  const frozen = wallOf(move, d.freezeAtMs);
+  beginSpan(tracer, 'freeze', { parent, startMs: wallOf(move, startMs) }).end(undefined, frozen);
+  beginSpan(tracer, 'dump', {
+    parent,
+    startMs: frozen,
+    attributes: { 'ssi.frozen_ms': d.frozenMs, 'ssi.bytes': d.bytes, 'ssi.tasks': d.tasks.length },
+  }).end(undefined, clock.wallMs());
+}
+
+function traceTransfer(move: SourceMove, d: DumpResult): void {
+  const { tracer } = move.parts.node.deps;
+  beginSpan(tracer, 'transfer', {
+    parent: move.context.traceparent,
+    // The first image leaves as soon as criu has stopped the tree.
+    startMs: wallOf(move, d.freezeAtMs),
+    attributes: { 'ssi.bytes': d.bytes },
+  }).end();
+}
+
+class LogSender {
+  private readonly move: SourceMove;
+  private readonly stream: Stream;
+  private readonly sentTo = new Map<StreamState['name'], number>();
+
+  constructor(move: SourceMove, stream: Stream) {
+    this.move = move;
+    this.stream = stream;
+  }
+
+  private get owner(): number | undefined {
+    return this.move.record.owner;
+  }
+
+  tty() {
+    const { streams } = this.move.parts.node.deps.ports;
+    if (this.owner === undefined) return undefined;
+    const binding = streams.tty(this.owner);
+    const size = streams.ttySize(this.owner);
+    return binding && size ? { binding, size } : undefined;
+  }
+
+  /** While the tree runs: what the logs hold already; then its input stands still. */
+  async before(): Promise<Reply<undefined, 'ECANCELED'>> {
+    if (this.owner === undefined) return ok();
+    const { streams } = this.move.parts.node.deps.ports;
+    const states = await streams.state(this.owner);
+    if (!states.ok) return ok();
+    const run = this.move.record.tasks.find((t) => t.pid === this.owner)?.run;
+    const tty = this.tty();
+    const offer = {
+      owner: this.owner,
+      states: [...states.value],
+      uid: run?.uid ?? 0,
+      gid: run?.gid ?? 0,
+      ...(tty ? { tty: { external: tty.binding.external, ...tty.size } } : {}),
+    };
+    const told = await write(this.stream, [moveKind.streams, offer]);
+    if (!told.ok) return told;
+    for (const state of states.value) {
+      const sent = await this.send(state, state.startOffset);
+      if (!sent.ok) return sent;
+    }
+    const paused = await streams.pauseInput(this.owner);
+    return paused.ok ? ok() : fail('ECANCELED', `input: ${paused.detail}`);
+  }
+
+  /** The tree stands still: the rest, and the states that go into the commit. */
+  async after(): Promise<Reply<StreamState[], 'ECANCELED'>> {
+    if (this.owner === undefined) return ok([]);
+    const { streams } = this.move.parts.node.deps.ports;
+    const states = await streams.pause(this.owner);
+    if (!states.ok) return states.errno === 'ENOENT' ? ok([]) : fail('ECANCELED', states.detail);
+    for (const state of states.value) {
+      const sent = await this.send(state, this.sentTo.get(state.name) ?? state.startOffset);
+      if (!sent.ok) return sent;
+    }
+    return ok([...states.value]);
+  }
+
+  private async send(state: StreamState, from: number): Promise<Reply<undefined, 'ECANCELED'>> {
+    const { streams } = this.move.parts.node.deps.ports;
+    let at = from;
+    while (at < state.endOffset) {
+      const max = Math.min(logChunk, state.endOffset - at);
+      const piece = await streams.read(state.owner, state.name, at, max);
+      if (!piece.ok) return fail('ECANCELED', piece.detail);
+      const { offset, data } = piece.value;
+      if (data.length === 0) break;
+      const sent = await write(this.stream, [moveKind.log, state.owner, state.name, offset, data]);
+      if (!sent.ok) return sent;
+      at = offset + data.length;
+    }
+    this.sentTo.set(state.name, at);
+    return ok();
+  }
+}

@@ -1,0 +1,349 @@
+// The target's side of one move: performs the effects that the machine names, each with its record first,
+// and answers the source from the phase it has reached. Judges nothing: that is the machine's part.
+import { type Effect, type RunningMachine, runMachine } from '@ssi/actor';
+import { fail, type MoveTask, type OriginEntry, ok, type Reply } from '@ssi/contracts';
+import type { CallContext } from '@ssi/ports';
+import { withSpan } from '@ssi/telemetry';
+import { untilAnswered } from './backoff.ts';
+import { moveTargetMachine, type TargetEvent, type TargetStart } from './machine.ts';
+import { type TargetPhase, type TargetRecord, targetEntry, targetTells } from './migrate.ts';
+import type { MoveParts } from './move-parts.ts';
+import { Receiver } from './move-receive.ts';
+import { numbersOf } from './move-set.ts';
+import type { ActiveMove } from './moves.ts';
+import type { RestoreResult } from './ports.ts';
+
+const patience = { firstMs: 10, maxMs: 500 };
+/** The last bytes arrive with the request to restore; a stream that stalls longer is broken. */
+const receiveMs = 15_000;
+/** A reservation that is not followed by a restore: the source went another way. */
+export const reservedMs = 120_000;
+
+export class TargetSide implements ActiveMove {
+  readonly moveId: string;
+  readonly side = 'target';
+  readonly over: Promise<void>;
+  readonly receiver: Receiver;
+  record: TargetRecord;
+  private readonly parts: MoveParts;
+  private readonly machine: RunningMachine<typeof moveTargetMachine>;
+  private phase: TargetPhase | 'reserved';
+  private context: CallContext = { priority: 2 };
+  private restoreMs = 0;
+  private finish: () => void = () => {};
+  private readonly waiting = new Set<() => void>();
+  private readonly offView: () => void;
+
+  constructor(parts: MoveParts, record: TargetRecord, fresh: boolean) {
+    const { node } = parts;
+    this.parts = parts;
+    this.record = record;
+    this.moveId = record.moveId;
+    this.phase = fresh ? 'reserved' : record.phase;
+    this.receiver = new Receiver(node.deps.ports, record.moveId);
+    this.over = new Promise((done) => {
+      this.finish = done;
+    });
+    const start: TargetStart = fresh ? 'reserved' : targetEntry[record.phase];
+    if (!fresh && targetTells(record.phase) !== 'live' && record.phase !== 'aborted')
+      parts.local.hide(this.pidList());
+    this.machine = runMachine({
+      machine: moveTargetMachine,
+      input: { start },
+      clock: node.deps.clock,
+      log: node.deps.log.with({ move: this.moveId, side: 'target' }),
+      perform: (effect) => void this.perform(effect),
+    });
+    this.offView = node.onView(() => this.look());
+    if (fresh)
+      node.deps.clock.after(reservedMs, () => {
+        if (this.phase === 'reserved') this.send({ type: 'abort' });
+      });
+    else this.look();
+  }
+
+  get pids(): ReadonlySet<number> {
+    return new Set(this.pidList());
+  }
+  private pidList(): number[] {
+    return this.record.tasks.map((t) => t.pid);
+  }
+  numbers(): number[] {
+    return numbersOf(this.record.tasks);
+  }
+  holdsSignals(): boolean {
+    return this.phase !== 'reserved' && this.phase !== 'resumed' && this.phase !== 'aborted';
+  }
+  state(): TargetPhase | 'reserved' {
+    return this.phase;
+  }
+  async decided(): Promise<void> {
+    while (this.parts.node.isGone(this.record.peer) && this.holdsSignals()) await this.news();
+  }
+
+  tells(pid: number): OriginEntry | undefined {
+    const phase = this.phase === 'reserved' ? undefined : targetTells(this.phase);
+    const t = this.record.tasks.find((task) => task.pid === pid);
+    // Once it runs the scan tells it; until then it counts no hop: the source may still take it back.
+    if (!t || phase !== 'doubt') return undefined;
+    const { ppid, pgid, sid, tids, hop, born } = t;
+    const node = this.parts.node.num;
+    const base = { pid, ppid, pgid, sid, tids, kind: 'native' as const, node, hop, phase };
+    return born === undefined ? base : { ...base, born };
+  }
+
+  /** The source's request: resolves when there is a whole copy, or none. */
+  async restore(
+    q: Pick<TargetRecord, 'tasks' | 'streams' | 'shellJob' | 'tty'>,
+    context: CallContext,
+    signal: AbortSignal,
+  ): Promise<Reply<{ restoreMs: number }, 'ECANCELED' | 'EAGAIN'>> {
+    if (this.phase === 'reserved') {
+      this.context = context;
+      this.record = { ...this.record, ...q };
+      this.send({ type: 'restore' });
+    }
+    while (!signal.aborted && !this.parts.node.stopped) {
+      if (['prepared', 'resuming', 'resumed'].includes(this.phase))
+        return ok({ restoreMs: this.restoreMs });
+      if (this.phase === 'aborted')
+        return fail('ECANCELED', this.machine.state().context.failure?.detail ?? 'aborted');
+      await this.news(signal);
+    }
+    return fail('EAGAIN', 'given up');
+  }
+
+  async commit(signal: AbortSignal): Promise<Reply<{ resumed: boolean }, 'ESTALE' | 'EAGAIN'>> {
+    if (this.phase === 'aborted' || this.phase === 'destroying')
+      return fail('ESTALE', 'that copy was destroyed');
+    if (this.phase === 'prepared') this.send({ type: 'commit' });
+    while (this.phase !== 'resumed') {
+      if (signal.aborted || this.parts.node.stopped) return fail('EAGAIN', `still ${this.phase}`);
+      await this.news(signal);
+    }
+    return ok({ resumed: true });
+  }
+
+  async abort(signal: AbortSignal): Promise<Reply<Record<string, never>, 'EALREADY' | 'EAGAIN'>> {
+    const runs = (): boolean => this.phase === 'resuming' || this.phase === 'resumed';
+    if (!runs()) this.send({ type: 'abort' });
+    while (this.state() !== 'aborted') {
+      if (runs()) return fail('EALREADY', 'it runs here');
+      if (signal.aborted || this.parts.node.stopped) return fail('EAGAIN', `still ${this.phase}`);
+      await this.news(signal);
+    }
+    return ok({});
+  }
+
+  private news(signal?: AbortSignal): Promise<void> {
+    return new Promise((done) => {
+      const end = (): void => {
+        this.waiting.delete(end);
+        signal?.removeEventListener('abort', end);
+        done();
+      };
+      this.waiting.add(end);
+      signal?.addEventListener('abort', end);
+    });
+  }
+  private look(): void {
+    if (this.parts.node.isGone(this.record.peer)) this.send({ type: 'peerDown' });
+  }
+  private send(event: TargetEvent): void {
+    if (!this.parts.node.stopped) this.machine.send(event);
+  }
+  private async enter(phase: TargetPhase, more?: Partial<TargetRecord>): Promise<void> {
+    this.record = { ...this.record, ...more, phase };
+    await this.parts.writeRecord(this.record);
+    this.phase = phase;
+    for (const waiter of [...this.waiting]) waiter();
+  }
+
+  private async perform(effect: Effect): Promise<void> {
+    await Promise.resolve();
+    const event = await this.step(effect.type);
+    if (event) this.send(event);
+  }
+
+  private async step(effect: string): Promise<TargetEvent | undefined> {
+    const { failpoint } = this.parts.node.deps;
+    switch (effect) {
+      case 'restore':
+        return this.make(false);
+      case 'remake':
+        return this.make(true);
+      case 'hold':
+        await this.enter('prepared');
+        await failpoint('move.target.prepared');
+        // A view that came before the record: nobody will say it again.
+        this.look();
+        return undefined;
+      case 'run':
+        return this.run();
+      case 'ran':
+        await failpoint('move.target.resumed');
+        this.close();
+        return undefined;
+      case 'destroy':
+        return this.destroy();
+      case 'forget':
+        this.close();
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  private async make(again: boolean): Promise<TargetEvent> {
+    const { node, local, holds } = this.parts;
+    const { ports, failpoint } = node.deps;
+    if (!again) {
+      const received = await this.received();
+      if (!received.ok) return this.failed(received.detail);
+      await failpoint('move.target.received');
+    }
+    await this.enter('restoring', { ...this.streamsOwner(), tried: true });
+    await failpoint('move.target.restoring');
+    local.hide(this.pidList());
+    if (again) await this.destroyCopies();
+    await holds.lend(this.moveId, this.numbers());
+    const made = await this.restoreTree();
+    if (!made.ok) return this.failed(`restore: ${made.detail}`);
+    this.restoreMs = made.value.restoreMs;
+    this.record = { ...this.record, copies: made.value.tasks };
+    await failpoint('move.target.restored');
+    const { owner, streams } = this.record;
+    if (owner !== undefined && streams.length > 0) {
+      const settled = await ports.streams.settle(owner, streams);
+      if (!settled.ok) return this.failed(`standard streams: ${settled.detail}`);
+    }
+    return { type: 'restored' };
+  }
+
+  private streamsOwner(): Partial<TargetRecord> {
+    const owner = this.receiver.offer?.owner;
+    return owner === undefined ? {} : { owner };
+  }
+  private failed(detail: string): TargetEvent {
+    return { type: 'restoreFailed', failure: { errno: 'ECANCELED', detail } };
+  }
+
+  private received(): Promise<Reply<{ bytes: number }, 'ECANCELED'>> {
+    return new Promise((done) => {
+      const timer = this.parts.node.deps.clock.after(receiveMs, () =>
+        done(fail('ECANCELED', 'the images did not arrive')),
+      );
+      void this.receiver.done.then((result) => {
+        timer.cancel();
+        done(result);
+      });
+    });
+  }
+
+  private restoreTree(): Promise<Reply<RestoreResult, 'ECANCELED'>> {
+    const { ports, tracer } = this.parts.node.deps;
+    const { owner, root, shellJob, tty } = this.record;
+    const path = owner === undefined ? undefined : ports.streams.tty(owner)?.path;
+    return withSpan(tracer, 'criu restore', { parent: this.context.traceparent }, () =>
+      ports.criu.restore({
+        moveId: this.moveId,
+        root,
+        shellJob,
+        ...(tty && path ? { tty: { external: tty.external, path } } : {}),
+      }),
+    );
+  }
+
+  private async run(): Promise<TargetEvent> {
+    const { node, local, holds, moves, reporter } = this.parts;
+    const { ports, failpoint } = node.deps;
+    const { owner, copies, tasks } = this.record;
+    await this.enter('resuming');
+    await failpoint('move.target.resuming');
+    const stopped = tasks.filter((t) => t.stopped).map((t) => t.pid);
+    const refs = new Map(copies.map((c) => [c.pid, c]));
+    for (const t of tasks) {
+      const ref = refs.get(t.pid);
+      if (ref) await local.identify(ref, identityOf(t));
+    }
+    local.show(this.pidList());
+    moves.arrived(this.pidList());
+    if (owner !== undefined) await ports.streams.resume(owner);
+    await untilAnswered(
+      node.deps.clock,
+      patience,
+      () => !node.stopped,
+      async () => {
+        const reply = await ports.criu.resume(copies, stopped);
+        return reply.ok ? reply : undefined;
+      },
+    );
+    await failpoint('move.target.running');
+    await this.enter('resumed');
+    void local.refresh().then(() => holds.giveBack(this.moveId));
+    reporter.nudge();
+    void ports.images.remove(this.moveId);
+    return { type: 'running' };
+  }
+
+  private async destroy(): Promise<TargetEvent> {
+    const { node, local, holds } = this.parts;
+    const { ports, failpoint } = node.deps;
+    await this.enter('destroying');
+    await failpoint('move.target.destroying');
+    this.receiver.close();
+    await this.destroyCopies();
+    const owner = this.record.owner ?? this.receiver.offer?.owner;
+    if (owner !== undefined) await ports.streams.remove(owner);
+    await ports.images.remove(this.moveId);
+    await ports.criu.cleanUp();
+    local.show(this.pidList());
+    await holds.giveBack(this.moveId);
+    await this.enter('aborted');
+    return { type: 'destroyed' };
+  }
+
+  /** After a restart the copies are only known by their numbers, which nobody else can have here. */
+  private async destroyCopies(): Promise<void> {
+    const { node } = this.parts;
+    const { criu, processes } = node.deps.ports;
+    await untilAnswered(
+      node.deps.clock,
+      patience,
+      () => !node.stopped,
+      async () => {
+        const copies = [...this.record.copies];
+        if (copies.length === 0 && this.record.tried)
+          for (const pid of this.pidList()) {
+            const found = this.parts.holds.has(pid) ? undefined : await processes.inspect(pid);
+            if (found) copies.push({ pid, startTicks: found.startTicks });
+          }
+        if (copies.length === 0) return true;
+        return (await criu.destroy(copies)).ok ? true : undefined;
+      },
+    );
+  }
+
+  private close(): void {
+    this.offView();
+    this.receiver.close();
+    this.finish();
+  }
+}
+
+const identityOf = (t: MoveTask) => ({
+  hop: t.hop + 1,
+  born: t.born ?? 0,
+  ...(t.owner === undefined ? {} : { owner: t.owner }),
+  ...(t.run
+    ? {
+        run: {
+          tty: t.run.tty,
+          pin: t.run.pin,
+          uid: t.run.uid,
+          gid: t.run.gid,
+          ...(t.run.sigcluster === undefined ? {} : { sigcluster: t.run.sigcluster }),
+        },
+      }
+    : {}),
+});

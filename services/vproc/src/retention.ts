@@ -1,0 +1,72 @@
+// Standard streams outlive their program for a while, so that its output can still be read: they end when
+// nobody holds them any more, and go when too many have ended.
+import type { ExitStatus } from '@ssi/contracts';
+import type { Attachments } from './attach.ts';
+import type { ExecEntry } from './exec-table.ts';
+import type { LocalNode } from './local-node.ts';
+import type { LocalProcesses } from './local-processes.ts';
+import type { Moves } from './moves.ts';
+
+/** Ended programs whose output is kept; the oldest goes first. */
+const endedMax = 256;
+
+export class Retention {
+  private readonly node: LocalNode;
+  private readonly local: LocalProcesses;
+  private readonly moves: Moves;
+  private readonly attachments: Attachments;
+  private readonly open = new Set<number>();
+  private readonly ended: number[] = [];
+
+  constructor(q: {
+    node: LocalNode;
+    local: LocalProcesses;
+    moves: Moves;
+    attachments: Attachments;
+  }) {
+    this.node = q.node;
+    this.local = q.local;
+    this.moves = q.moves;
+    this.attachments = q.attachments;
+  }
+
+  adopted(owners: readonly number[]): void {
+    for (const owner of owners) this.open.add(owner);
+  }
+  gone(owner: number): void {
+    this.open.delete(owner);
+  }
+
+  /** After each change of the table: which streams has nobody any more? */
+  look(): void {
+    const held = new Set<number>();
+    for (const e of this.local.table.values()) if (e.owner !== undefined) held.add(e.owner);
+    for (const owner of held) this.open.add(owner);
+    for (const owner of [...this.open])
+      if (!held.has(owner) && !this.moves.of(owner) && this.open.delete(owner))
+        void this.end(owner);
+  }
+
+  private async end(owner: number): Promise<void> {
+    const { streams } = this.node.deps.ports;
+    await streams.endOutput(owner);
+    this.ended.push(owner);
+    while (this.ended.length > endedMax) {
+      const oldest = this.ended.shift();
+      if (oldest !== undefined) await streams.remove(oldest);
+    }
+  }
+
+  /** The program itself ended; its descendants may write on. */
+  async exited(entry: ExecEntry, status: ExitStatus): Promise<void> {
+    if (entry.owner !== entry.pid) return;
+    const { streams } = this.node.deps.ports;
+    const others = [...this.local.table.values()].some((e) => e.owner === entry.pid);
+    if (others) {
+      // All that it wrote is in the log before its end is told.
+      await streams.pause(entry.pid);
+      await streams.resume(entry.pid);
+    } else if (this.open.delete(entry.pid)) await this.end(entry.pid);
+    this.attachments.exited(entry.pid, status);
+  }
+}

@@ -1,0 +1,235 @@
+// Wires vproc together: which part serves which operation, and the order of a start. The same code runs
+// in production, hosted with others, and in the simulator: all it touches of the world is in VprocDeps.
+import { fail, type MemberId, type OriginEntry, ok, upMembers, vproc } from '@ssi/contracts';
+import type { Handlers, ServedCall } from '@ssi/ports';
+import { Attachments } from './attach.ts';
+import { toOriginEntry, toProcessInfo } from './exec-table.ts';
+import { Holds } from './holds.ts';
+import { LocalNode, type VprocDeps } from './local-node.ts';
+import { LocalProcesses } from './local-processes.ts';
+import { MembershipLink } from './membership-link.ts';
+import { Migrations } from './migrations.ts';
+import { MoveParts } from './move-parts.ts';
+import { Moves } from './moves.ts';
+import { Origin } from './origin.ts';
+import { Reporter } from './reporter.ts';
+import { Retention } from './retention.ts';
+import { Runs } from './run.ts';
+import { Signals } from './signals.ts';
+
+export interface Vproc {
+  /** Resolves when this node serves; it goes on trying as long as its membership does not answer. */
+  start(): Promise<void>;
+  /** Stops serving; programs go on. What is under way continues after the next start. */
+  stop(): Promise<void>;
+}
+
+/** A nodedown step's view is here in ms: membership applied it before it called. */
+const stepViewMs = 5_000;
+
+export function createVproc(deps: VprocDeps): Vproc {
+  const node = new LocalNode(deps);
+  const moves = new Moves();
+  const startedMs = deps.clock.nowMs();
+  const link = new MembershipLink(node);
+  let booted = (): void => {};
+  const ready = new Promise<void>((done) => {
+    booted = done;
+  });
+
+  const local: LocalProcesses = new LocalProcesses(
+    node,
+    ({ changed, gone }) => {
+      reporter.tell(changed, gone);
+      retention.look();
+      void holds.sync();
+    },
+    (entry, status) => void retention.exited(entry, status),
+  );
+  const attachments = new Attachments({ node, local, moves });
+  const retention = new Retention({ node, local, moves, attachments });
+  const origin: Origin = new Origin(node, {
+    census,
+    changed: () => void holds.sync(),
+    refresh: () => local.refresh(),
+  });
+  const holds = new Holds(node, local, origin.table);
+  const reporter = new Reporter(node, {
+    current,
+    elsewhere: (pid) => moves.of(pid) !== undefined || moves.whereWent(pid) !== undefined,
+    applyHere: (entries, gone) => origin.apply(entries, gone, node.num),
+  });
+  const parts = new MoveParts({
+    node,
+    local,
+    moves,
+    holds,
+    reporter,
+    streamsMoved: (owner, to) => {
+      retention.gone(owner);
+      attachments.moved(owner, to);
+    },
+    applyHere: (entries) => origin.apply(entries, [], node.num),
+  });
+  const migrations = new Migrations(parts);
+  const runs = new Runs(node, local);
+  const signals = new Signals({ node, local, moves, origin });
+
+  /** What this node says of a pid now. */
+  function current(pid: number): OriginEntry | undefined {
+    const told = moves.of(pid)?.tells(pid);
+    if (told) return told;
+    const entry = local.table.get(pid);
+    return entry ? toOriginEntry(entry, node.num) : local.exits.get(pid);
+  }
+
+  async function census(range: number): Promise<OriginEntry[]> {
+    for (const move of [...moves.active.values()]) await move.decided();
+    await local.refresh();
+    const pids = new Set([...local.exits.keys(), ...local.table.keys()]);
+    for (const e of moves.told()) pids.add(e.pid);
+    const own = [...pids].flatMap((pid) => current(pid) ?? []);
+    // As surrogate it may know of ends that nobody else does.
+    const ends = [...origin.table.values()].filter((e) => e.phase === 'exited' && !pids.has(e.pid));
+    return Origin.ofRange([...own, ...ends], range, node.view?.pidBits ?? 16);
+  }
+
+  async function nodedown(dead: readonly MemberId[], transid: number, call: ServedCall) {
+    if (!(await node.atView(transid, stepViewMs)))
+      return fail('EIO', `not at transid ${transid} yet`);
+    for (const move of [...moves.active.values()]) await move.decided();
+    await origin.nodedown(dead, call.context);
+    return ok({});
+  }
+
+  async function list() {
+    await local.refresh();
+    const processes = [...local.table.values()].map((e) =>
+      toProcessInfo(e, {
+        node: node.num,
+        origin: node.originOf(e.pid) ?? node.num,
+        moving: moves.of(e.pid)?.holdsSignals() ?? false,
+        frozen: node.frozen,
+      }),
+    );
+    return ok({ processes });
+  }
+
+  async function resize(request: { pid: number; rows: number; cols: number }) {
+    await moves.settled(request.pid);
+    const owner = local.table.get(request.pid)?.owner;
+    const went = moves.whereWent(request.pid);
+    if (owner === undefined)
+      return went === undefined
+        ? fail('ESRCH', `no process ${request.pid} on node ${node.num}`)
+        : fail('EREMCHG', `${request.pid} moved to node ${went}`, went);
+    const { rows, cols } = request;
+    const done = await deps.ports.streams.resize(owner, { rows, cols });
+    if (done.ok) return ok({});
+    return fail(done.errno === 'EIO' ? 'EAGAIN' : 'ENOTTY', done.detail);
+  }
+
+  function status() {
+    const counters = {
+      processes: local.table.size,
+      originEntries: origin.table.size,
+      held: holds.all().length,
+      moves: moves.active.size,
+    };
+    const state = node.frozen ? 'frozen' : node.claimed ? 'serving' : 'starting';
+    return ok({ service: 'vproc', state, uptimeMs: deps.clock.nowMs() - startedMs, counters });
+  }
+
+  const handlers: Handlers<typeof vproc> = {
+    view: (q) => {
+      link.heard();
+      node.applyView(q.view, q.self, q.leased);
+      return ok();
+    },
+    status,
+    nodedown: (q, call) => nodedown(q.dead, q.transid, call),
+    run: (q) => runs.run(q),
+    list,
+    where: (q, call) => origin.where(q, call),
+    wait: (q, call) => origin.wait(q, call),
+    report: (q, call) => origin.report(q, call),
+    census: async (q) => {
+      if (!(await node.atView(q.transid, stepViewMs)))
+        return fail('EAGAIN', 'not at your view yet');
+      return ok({ entries: await census(q.range), numbers: [] });
+    },
+    signal: (q, call) => signals.signal(q, call),
+    deliver: (q) => signals.deliver(q),
+    migrate: (q, call) => migrations.migrate(q, call),
+    whyNot: (q, call) => migrations.whyNot(q, call),
+    moveNegotiate: (q, call) => migrations.negotiate(q, call),
+    moveRestore: (q, call) => migrations.restore(q, call),
+    moveCommit: (q, call) => migrations.commit(q, call),
+    moveAbort: (q, call) => migrations.abort(q, call),
+    moveStatus: (q) => migrations.status(q),
+    attach: (q, call) => attachments.attach(q, call),
+    resize,
+    rexec: () => fail('EOPNOTSUPP', 'rexec is not built yet'),
+  };
+
+  /** Everything but membership's word waits until what was here before the start is known again. */
+  function gated(all: Handlers<typeof vproc>): Handlers<typeof vproc> {
+    const open = new Set(['view', 'status']);
+    const wrap = ([op, handler]: [string, unknown]): [string, unknown] => [
+      op,
+      open.has(op)
+        ? handler
+        : async (q: unknown, call: ServedCall) => {
+            await ready;
+            return (handler as (q: unknown, call: ServedCall) => unknown)(q, call);
+          },
+    ];
+    return Object.fromEntries(Object.entries(all).map(wrap)) as Handlers<typeof vproc>;
+  }
+
+  /** [SIGCLUSTER]: programs that asked for it hear of each change of who is UP. */
+  function watchCluster(): void {
+    node.onView((view, before) => {
+      const up = (v: typeof view): string =>
+        upMembers(v)
+          .map((m) => m.num)
+          .join();
+      if (!before || up(view) === up(before)) return;
+      for (const e of local.table.values())
+        if (e.run?.sigcluster !== undefined)
+          void deps.ports.processes.signal(e, e.run.sigcluster, 0);
+    });
+  }
+
+  async function start(): Promise<void> {
+    deps.ics.serve(vproc, gated(handlers));
+    deps.ports.guard.watch((frozen) => {
+      node.frozen = frozen;
+    });
+    node.listener = await deps.streams.listen();
+    await link.look();
+    while (!node.stopped && !(await holds.adopt()))
+      await new Promise<void>((done) => {
+        deps.clock.after(100, done);
+      });
+    const adopted = await deps.ports.streams.adopt(await migrations.pausedOwners());
+    if (adopted.ok) retention.adopted(adopted.value);
+    await migrations.adopt();
+    await local.start();
+    booted();
+    // Before this node is UP nothing may be started here: first the numbers in use elsewhere are held.
+    await origin.rebuild(node.num);
+    await holds.sync();
+    node.claimed = true;
+    watchCluster();
+    await link.attach();
+  }
+
+  return {
+    start,
+    async stop() {
+      node.stopped = true;
+      await node.listener?.close();
+    },
+  };
+}
