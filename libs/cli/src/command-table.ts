@@ -119,6 +119,19 @@ export const commandTable: readonly CommandEntry[] = [
   ),
 
   {
+    name: 'demo',
+    summary: 'the main job, shown: what npm start runs',
+    group: 'Other',
+    load: () => import('./commands/demo.ts'),
+  },
+  {
+    name: 'node-services',
+    summary: 'the supervisor of a node',
+    group: 'Other',
+    hidden: true,
+    load: () => import('./commands/node-services.ts'),
+  },
+  {
     name: 'completion',
     summary: 'shell completion for bash, zsh or fish',
     group: 'Other',

@@ -110,7 +110,7 @@ export async function demoNative(
   }
 
   out.say('\n4  Node 1, where it was born, is killed: every process of it, at once.');
-  const killed = await killOneNode(cluster, 1);
+  const killed = await killOneNode(cluster.name, 1);
   if (!killed.ok) return killed;
   const down = async () => {
     const view = await ssi.view();

@@ -1,13 +1,13 @@
 // A whole cluster on this machine: up, down, and single nodes of it. What was started is written to
 // cluster.json as it starts, so that `down` finds all of it whatever happened in between.
 import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { type ClusterFile, clusterDir, clustersDir, readClusterFile } from '@ssi/client';
-import { type Failure, fail, ok, type Reply } from '@ssi/contracts';
+import { type ClusterFile, clusterDir, clustersDir, connect, readClusterFile } from '@ssi/client';
+import { fail, ok, type Reply } from '@ssi/contracts';
 import { startNats, startRedis } from './bus.ts';
 import { cgroupRoot, removeCgroup } from './cgroup.ts';
 import { isAlive, stopProcess, tool } from './host.ts';
 import { createNetwork, hostAddress, removeNetwork } from './network.ts';
-import { killNode, nodeDir, startNode, stopNode } from './node.ts';
+import { killNode, type NodeEntry, nodeDir, startNode, stopNode } from './node.ts';
 
 export interface UpOptions {
   readonly name: string;
@@ -15,6 +15,8 @@ export interface UpOptions {
   readonly pidBits: 14 | 16;
   /** Use this NATS instead of starting one. */
   readonly nats?: string | undefined;
+  /** Given up: what was started is taken down again. */
+  readonly signal?: AbortSignal | undefined;
   readonly onProgress: (text: string) => void;
 }
 
@@ -34,19 +36,16 @@ function writeClusterFile(cluster: ClusterFile): void {
 const livingParts = (cluster: ClusterFile): number =>
   [...cluster.processes, ...cluster.nodes].filter(isAlive).length;
 
-/** EEXIST: a cluster of that name is up. What a killed cluster left is removed first. */
-export async function up(
-  options: UpOptions,
-): Promise<Reply<ClusterFile, 'EEXIST' | 'EIO' | 'ENOENT' | 'EADDRINUSE' | 'EBADMSG'>> {
-  const { name, onProgress } = options;
-  const found = readClusterFile(name);
-  if (found.ok && livingParts(found.value) > 0)
-    return fail(
-      'EEXIST',
-      `cluster "${name}" is up already; see it with: ssi nodes, end it with: ssi down`,
-    );
-  if (found.ok) await down(found.value);
+/** EEXIST: a cluster of that name is up. What a killed cluster left is removed first. EINTR: given up. */
+export async function up(options: UpOptions): Promise<Reply<ClusterFile>> {
+  const { name } = options;
   const dir = clusterDir(name);
+  if (existsSync(dir)) {
+    const found = readClusterFile(name);
+    if (found.ok && livingParts(found.value) > 0)
+      return fail('EEXIST', `cluster "${name}" is up already; look: ssi nodes, end it: ssi down`);
+    await down(name);
+  }
   mkdirSync(dir, { recursive: true, mode: 0o711 });
   const cluster: ClusterFile = {
     name,
@@ -55,51 +54,94 @@ export async function up(
     processes: [],
     nodes: [],
   };
-  const step = async <T>(text: string, work: () => Promise<Reply<T>>): Promise<T> => {
-    onProgress(text);
-    const reply = await work();
-    if (!reply.ok) throw reply;
-    return reply.value;
-  };
-  try {
-    writeClusterFile(cluster);
-    if (cluster.mode === 'native') {
-      cluster.network = await step('network', () => createNetwork(name));
-      writeClusterFile(cluster);
-    }
-    const address = cluster.network ? hostAddress(cluster.network) : '127.0.0.1';
-    if (options.nats) cluster.nats = options.nats;
-    else {
-      const nats = await step('nats-server', () => startNats(dir, address));
-      cluster.nats = nats.url;
-      cluster.processes.push({ name: 'nats-server', ...nats.process });
-      writeClusterFile(cluster);
-    }
-    const redis = await step('redis-server', () => startRedis(dir, address));
-    cluster.redis = redis.url;
-    cluster.processes.push({ name: 'redis-server', ...redis.process });
-    writeClusterFile(cluster);
-    for (let num = 1; num <= options.nodes; num++) {
-      cluster.nodes.push(await step(`node ${num}`, () => startNode(cluster, dir, num)));
-      writeClusterFile(cluster);
-    }
-    return ok(cluster);
-  } catch (reason) {
-    await down(cluster);
-    const failure = reason as Failure<'EIO'>;
-    if (failure.ok !== false) throw reason;
-    return failure;
-  }
+  const started = await startParts(cluster, dir, options);
+  if (!started.ok) await down(name);
+  return started;
 }
 
-/** Takes everything down that the file names; nothing of the cluster is left afterwards. */
-export async function down(cluster: ClusterFile): Promise<void> {
-  await Promise.all(cluster.nodes.map((node) => stopNode(cluster, node)));
-  await Promise.all(cluster.processes.map((p) => stopProcess(p, 2_000)));
-  if (cluster.network) await removeNetwork(cluster.network);
+/** Each part is in the file before the next is started. */
+async function startParts(
+  cluster: ClusterFile,
+  dir: string,
+  { name, nats, nodes, signal, onProgress }: UpOptions,
+): Promise<Reply<ClusterFile>> {
+  const parts: [string, () => Promise<Reply<unknown>>][] = [];
+  let address = '127.0.0.1';
+  if (cluster.mode === 'native')
+    parts.push([
+      'network',
+      () =>
+        createNetwork(name).then(
+          keep((n) => {
+            cluster.network = n;
+            address = hostAddress(n);
+          }),
+        ),
+    ]);
+  if (nats) cluster.nats = nats;
+  else
+    parts.push([
+      'nats-server',
+      () =>
+        startNats(dir, address).then(
+          keep((started) => {
+            cluster.nats = started.url;
+            cluster.processes.push({ name: 'nats-server', ...started.process });
+          }),
+        ),
+    ]);
+  parts.push([
+    'redis-server',
+    () =>
+      startRedis(dir, address).then(
+        keep((started) => {
+          cluster.redis = started.url;
+          cluster.processes.push({ name: 'redis-server', ...started.process });
+        }),
+      ),
+  ]);
+  for (let num = 1; num <= nodes; num++)
+    parts.push([
+      `node ${num}`,
+      () =>
+        startNode(cluster, dir, num).then(
+          keep((node) => {
+            cluster.nodes.push(node);
+          }),
+        ),
+    ]);
+  writeClusterFile(cluster);
+  for (const [text, start] of parts) {
+    if (signal?.aborted) return fail('EINTR', 'interrupted');
+    onProgress(text);
+    const reply = await start();
+    if (!reply.ok) return reply;
+    writeClusterFile(cluster);
+  }
+  return ok(cluster);
+}
+
+const keep =
+  <T>(use: (value: T) => void) =>
+  (reply: Reply<T>): Reply<T> => {
+    if (reply.ok) use(reply.value);
+    return reply;
+  };
+
+/** Takes everything down that the cluster's file names; nothing of it is left. EBADMSG: no readable file. */
+export async function down(name: string): Promise<Reply<undefined>> {
+  const found = readClusterFile(name);
+  // A folder without its file: killed before it was written, and nothing was started yet.
+  if (!found.ok && found.errno !== 'ENOENT') return found;
+  if (found.ok) {
+    const cluster = found.value;
+    await Promise.all(cluster.nodes.map((node) => stopNode(cluster, node)));
+    await Promise.all(cluster.processes.map((p) => stopProcess(p, 2_000)));
+    if (cluster.network) await removeNetwork(cluster.network);
+  }
   const root = cgroupRoot();
-  if (root && cluster.mode === 'native') await removeCgroup(`${root}/ssi/${cluster.name}`);
-  rmSync(clusterDir(cluster.name), { recursive: true, force: true });
+  if (root) await removeCgroup(`${root}/ssi/${name}`);
+  rmSync(clusterDir(name), { recursive: true, force: true });
   // The folders that clusters share go with the last one.
   for (const path of [root && `${root}/ssi`, clustersDir(), nodeDir, '/run/ssi']) {
     try {
@@ -108,33 +150,53 @@ export async function down(cluster: ClusterFile): Promise<void> {
       // Still used by another cluster, or not there.
     }
   }
+  return ok();
 }
+
+type NodeReply<T> = Promise<Reply<T>>;
 
 /** EINVAL: no such node in this cluster. */
-export async function killOneNode(
-  cluster: ClusterFile,
+async function withNode<T>(
+  name: string,
   num: number,
-): Promise<Reply<{ wasRunning: boolean }, 'EINVAL'>> {
-  const entry = cluster.nodes.find((n) => n.num === num);
-  if (!entry) return noSuchNode(cluster, num);
-  return ok({ wasRunning: await killNode(cluster, entry) });
+  act: (cluster: ClusterFile, entry: NodeEntry) => NodeReply<T>,
+): NodeReply<T> {
+  const found = readClusterFile(name);
+  if (!found.ok) return found;
+  const entry = found.value.nodes.find((n) => n.num === num);
+  const nums = found.value.nodes.map((n) => n.num).join(' ');
+  return entry
+    ? act(found.value, entry)
+    : fail('EINVAL', `no node ${num} here; there are: ${nums}`);
 }
 
-/** Starts a node again (or one more). EEXIST: it runs. */
-export async function startOneNode(
-  cluster: ClusterFile,
-  num: number,
-): Promise<Reply<ClusterFile, 'EEXIST' | 'EIO' | 'ENOENT'>> {
+export const killOneNode = (name: string, num: number): NodeReply<{ wasRunning: boolean }> =>
+  withNode(name, num, async (cluster, entry) => ok({ wasRunning: await killNode(cluster, entry) }));
+
+/** It leaves the cluster first, where the cluster answers; then its programs and services end. */
+export const stopOneNode = (name: string, num: number): NodeReply<undefined> =>
+  withNode(name, num, async (cluster, entry) => {
+    const ssi = await connect({ cluster: name });
+    if (ssi.ok) {
+      await ssi.value.shutdownNode(num);
+      await ssi.value.close();
+    }
+    await stopNode(cluster, entry);
+    return ok();
+  });
+
+/** Starts a node again, or one more. EEXIST: it runs. */
+export async function startOneNode(name: string, num: number): NodeReply<ClusterFile> {
+  const found = readClusterFile(name);
+  if (!found.ok) return found;
+  const cluster = found.value;
   const entry = cluster.nodes.find((n) => n.num === num);
   if (entry && isAlive(entry)) return fail('EEXIST', `node ${num} runs already`);
   if (entry) await stopNode(cluster, entry);
-  const started = await startNode(cluster, clusterDir(cluster.name), num);
+  const started = await startNode(cluster, clusterDir(name), num);
   if (!started.ok) return started;
   const nodes = [...cluster.nodes.filter((n) => n.num !== num), started.value];
   const next = { ...cluster, nodes: nodes.sort((a, b) => a.num - b.num) };
   writeClusterFile(next);
   return ok(next);
 }
-
-const noSuchNode = (cluster: ClusterFile, num: number): Failure<'EINVAL'> =>
-  fail('EINVAL', `no node ${num} here; there are: ${cluster.nodes.map((n) => n.num).join(' ')}`);

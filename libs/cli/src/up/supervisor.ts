@@ -17,14 +17,9 @@ interface Supervised {
   backoffMs: number;
 }
 
-export async function supervise(env: NodeJS.ProcessEnv): Promise<void> {
+export async function supervise(env: NodeJS.ProcessEnv, stop: AbortSignal): Promise<void> {
   const names = (env.SSI_SERVICES ?? '').split(',').filter(Boolean);
-  const stopping = new AbortController();
-  process.once('SIGTERM', () => stopping.abort());
-  process.once('SIGINT', () => stopping.abort());
-  await Promise.all(
-    names.map((name) => keep({ name, backoffMs: backoffMinMs }, env, stopping.signal)),
-  );
+  await Promise.all(names.map((name) => keep({ name, backoffMs: backoffMinMs }, env, stop)));
 }
 
 async function keep(s: Supervised, env: NodeJS.ProcessEnv, stop: AbortSignal): Promise<void> {
