@@ -9,6 +9,7 @@ import { noLog } from '@ssi/ports';
 import { linuxCriu } from '../../src/adapters/criu.linux.ts';
 import { linuxImages } from '../../src/adapters/files.linux.ts';
 import { GuardClient } from '../../src/adapters/guard.linux.ts';
+import { linuxPreflight } from '../../src/adapters/preflight.linux.ts';
 import { linuxProcesses } from '../../src/adapters/procfs.linux.ts';
 import { linuxSpawner } from '../../src/adapters/spawn.linux.ts';
 import { linuxStreamStore } from '../../src/adapters/streams.linux.ts';
@@ -28,6 +29,8 @@ const criu = linuxCriu({
   ...{ criuPath: `${tools}/bin/criu`, nftPath: `${tools}/bin/nft` },
   ...{ imagesDir, cgroupProcs, guard, clock, log },
 });
+
+const preflight = linuxPreflight();
 
 // biome-ignore lint/suspicious/noExplicitAny: a test's own wire
 type Any = any;
@@ -220,6 +223,14 @@ const ops: Record<string, (m: Any) => Promise<Any>> = {
   hold: async ({ pid }) => need(await guard.hold(pid)),
   pause: async ({ pid }) => need(await streams.pause(pid)),
   status: async () => need(await guard.status()),
+  inspect: async ({ pids, owner }) => {
+    const paths = streams.paths(owner);
+    return need(
+      await preflight.inspect({ pids, digests: true, ...(paths ? { streams: paths } : {}) }),
+    );
+  },
+  checkFiles: async ({ files }) => preflight.checkFiles(files),
+  checkNumbers: async ({ numbers, held }) => preflight.checkNumbers(numbers, held),
 };
 
 for await (const line of createInterface(process.stdin)) {

@@ -1,0 +1,216 @@
+// The Preflight port by looking at /proc: one stable reason code for each thing that criu could not carry
+// to another node, found before anyone is frozen. It errs on the side of silence: what it cannot see, the
+// dump itself refuses later (EDUMP). [proc_pid_fd(5), proc_pid_fdinfo(5), proc_pid_maps(5)]
+import { readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
+import { release } from 'node:os';
+import { fail, type MoveReason, ok } from '@ssi/contracts';
+import type { Preflight, StreamPaths } from '../ports.ts';
+import { type Descriptor, readDescriptors, readLinks } from './descriptors.ts';
+import { FileDigests } from './file-digests.ts';
+import { neededFiles } from './needed-files.ts';
+import { allPids, establishedTcp, mountTypes, statusField, unixPeers } from './proc-tables.ts';
+import { readStat } from './procfs.linux.ts';
+
+/** Kinds of anonymous inode that criu 4.2 cannot dump. */
+const anonymous: readonly (readonly [RegExp, MoveReason['code']])[] = [
+  [/io_uring/, 'EIOURING'],
+  [/userfaultfd/, 'EUSERFAULTFD'],
+  [/bpf/, 'EBPF'],
+  [/perf_event/, 'EPERFFD'],
+  [/landlock/, 'ELANDLOCK'],
+];
+/** Character devices that are the same on every node: null zero full random urandom, tty, ptmx. */
+const plainDevices = new Set(['1:3', '1:5', '1:7', '1:8', '1:9', '5:0', '5:2']);
+/** Files without a place in the tree, though their names look like one. */
+const kernelOwn = /^\/(memfd:|dev\/zero|SYSV|anon_hugepage|\[)/;
+/** UNIX98 terminals. [Documentation/admin-guide/devices.txt] */
+const ptsMajors = [136, 143] as const;
+
+export function linuxPreflight(): Preflight {
+  const digests = new FileDigests();
+  return {
+    kernel: release,
+    cpuFlags: readCpuFlags,
+    inspect: async ({ pids, digests: withDigests, streams, tcpEstablished }) => {
+      const tree = pids.filter((pid) => readStat(pid));
+      if (tree.length === 0) return fail('ESRCH', `no process ${pids[0] ?? ''}`);
+      const descriptors = new Map(tree.map((pid) => [pid, readDescriptors(pid)]));
+      const reasons = [
+        ...tree.flatMap((pid) => taskReasons(pid)),
+        ...tree.flatMap((pid) => deviceReasons(pid, descriptors, streams)),
+        ...(await sharedReasons(tree, descriptors)),
+        ...(tcpEstablished
+          ? []
+          : tree.flatMap((pid) => tcpReasons(pid, descriptors.get(pid) ?? []))),
+      ];
+      const files = await neededFiles(
+        tree,
+        descriptors,
+        streams,
+        withDigests ? digests : undefined,
+      );
+      const bytesEstimate = tree.reduce((sum, pid) => sum + privateBytes(pid), 0);
+      return ok({ reasons, files, bytesEstimate });
+    },
+    checkFiles: async (files) => {
+      const reasons: MoveReason[] = [];
+      for (const { path, sizeBytes, digest } of files) {
+        const stat = statSync(path, { throwIfNoEntry: false });
+        const why = !stat
+          ? 'is missing'
+          : sizeBytes >= 0 && stat.size !== sizeBytes
+            ? `has ${stat.size} bytes, not ${sizeBytes}`
+            : digest !== undefined && (await digests.of(path)) !== digest
+              ? 'has other contents'
+              : undefined;
+        if (why) reasons.push({ code: 'ENOFILE', detail: `${path} ${why}` });
+      }
+      return reasons;
+    },
+    checkNumbers: async (numbers, held) => {
+      const wanted = new Set(numbers);
+      const busy = new Map<number, string>();
+      for (const number of wanted)
+        if (!held.includes(number) && readStat(number)) busy.set(number, 'a process or thread');
+      for (const pid of allPids()) {
+        const stat = readStat(pid);
+        if (!stat || held.includes(pid)) continue;
+        if (wanted.has(stat.pgid)) busy.set(stat.pgid, `the group of process ${pid}`);
+        if (wanted.has(stat.sid)) busy.set(stat.sid, `the session of process ${pid}`);
+      }
+      return [...busy]
+        .sort(([a], [b]) => a - b)
+        .map(([pid, who]) => ({ code: 'EPIDBUSY', pid, detail: `${pid} is ${who} there` }));
+    },
+  };
+}
+
+function taskReasons(pid: number): MoveReason[] {
+  const reasons: MoveReason[] = [];
+  const add = (code: MoveReason['code'], detail: string): void => {
+    reasons.push({ code, pid, detail });
+  };
+  const tracer = Number(statusField(pid, 'TracerPid') ?? 0);
+  if (tracer > 0) add('EPTRACE', `process ${tracer} traces it`);
+  if (namespaceOf(pid) !== namespaceOf(process.pid))
+    add('EUSERNS', 'has a user namespace of its own');
+  const maps = readOr(`/proc/${pid}/maps`);
+  if (/ \/SYSV[0-9a-f]{8}/.test(maps)) add('ESYSVIPC', 'has System V shared memory attached');
+  if (/io_uring/.test(maps)) add('EIOURING', 'has an io_uring mapped');
+  return reasons;
+}
+
+function deviceReasons(
+  pid: number,
+  tree: ReadonlyMap<number, readonly Descriptor[]>,
+  streams: StreamPaths | undefined,
+): MoveReason[] {
+  const reasons = new Map<string, MoveReason>();
+  const add = (code: MoveReason['code'], detail: string): void => {
+    reasons.set(`${code} ${detail}`, { code, pid, detail });
+  };
+  const ownTerminals = new Set([...tree.values()].flat().flatMap(({ ttyIndex }) => ttyIndex ?? []));
+  const types = mountTypes(pid);
+  for (const { fd, link, mountId, device, watchedDevices } of tree.get(pid) ?? []) {
+    const name = `descriptor ${fd}: ${link}`;
+    const kind = link.startsWith('anon_inode:') && anonymous.find(([form]) => form.test(link));
+    if (kind) add(kind[1], name);
+    if (watchedDevices?.some((dev) => types.byDevice.get(dev) === 'overlay'))
+      add('EINOTIFY', `${name} watches an overlay file system`);
+    if (link.startsWith('/') && !kernelOwn.test(link) && !types.byId.has(mountId) && !device) {
+      // A queue is opened on a mount of the IPC namespace that no mountinfo lists.
+      if (fileSystemOf(pid, fd) === mqueueMagic) add('EPOSIXMQ', name);
+      else add('EEXTERNALFD', `${name} is on a mount that is not its node's`);
+    }
+    if (!device || (streams && 'tty' in streams && link === streams.tty)) continue;
+    const [major = 0, minor = 0] = device.split(':').map(Number);
+    if (major >= ptsMajors[0] && major <= ptsMajors[1]) {
+      if (!ownTerminals.has(minor)) add('ETTY', name);
+    } else if (major === 4) add('ETTY', name);
+    else if (!plainDevices.has(device)) add('EDEVICE', name);
+  }
+  return [...reasons.values()];
+}
+
+/** Pipes and sockets with one end inside and one outside: a move would cut them. */
+async function sharedReasons(
+  tree: readonly number[],
+  descriptors: ReadonlyMap<number, readonly Descriptor[]>,
+): Promise<MoveReason[]> {
+  const inside = new Map<string, number>();
+  for (const [pid, list] of descriptors)
+    for (const { link } of list)
+      if (/^(pipe|socket):/.test(link) && !inside.has(link)) inside.set(link, pid);
+  if (inside.size === 0) return [];
+  const reasons: MoveReason[] = [];
+  const outside = new Set(tree.concat(process.pid, 1));
+  for (const other of allPids().filter((pid) => !outside.has(pid)))
+    for (const link of readLinks(other)) {
+      const pid = inside.get(link);
+      if (pid === undefined) continue;
+      inside.delete(link);
+      const detail = `${link} is shared with process ${other}`;
+      reasons.push({ code: link.startsWith('pipe') ? 'EEXTERNALFD' : 'EUNIXPEER', pid, detail });
+    }
+  const sockets = [...inside].filter(([link]) => link.startsWith('socket:'));
+  if (sockets.length === 0) return reasons;
+  const peers = await unixPeers();
+  for (const [link, pid] of sockets) {
+    const peer = peers.get(inodeOf(link));
+    if (peer && !inside.has(`socket:[${peer}]`))
+      reasons.push({ code: 'EUNIXPEER', pid, detail: `${link}: its peer is not moved along` });
+  }
+  return reasons;
+}
+
+function tcpReasons(pid: number, list: readonly Descriptor[]): MoveReason[] {
+  const sockets = new Set(
+    list.flatMap(({ link }) => (link.startsWith('socket:') ? [inodeOf(link)] : [])),
+  );
+  if (sockets.size === 0) return [];
+  return establishedTcp(pid)
+    .filter(({ inode }) => sockets.has(inode))
+    .map(({ remote }) => ({ code: 'ETCPADDR', pid, detail: `is connected by TCP to ${remote}` }));
+}
+
+/** MQUEUE_MAGIC. [linux/magic.h] */
+const mqueueMagic = 0x19800202;
+function fileSystemOf(pid: number, fd: number): number {
+  try {
+    return statfsSync(`/proc/${pid}/fd/${fd}`).type;
+  } catch {
+    return 0;
+  }
+}
+
+const inodeOf = (link: string): number => Number(/\[(\d+)\]/.exec(link)?.[1] ?? 0);
+
+/** Memory that no file holds: what the images will have. */
+const privateBytes = (pid: number): number =>
+  (Number.parseInt(statusField(pid, 'RssAnon') ?? '0', 10) +
+    Number.parseInt(statusField(pid, 'RssShmem') ?? '0', 10)) *
+  1024;
+
+function namespaceOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/user`);
+  } catch {
+    return readlinkSync('/proc/self/ns/user'); // it ended
+  }
+}
+
+function readCpuFlags(): readonly string[] {
+  const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(readOr('/proc/cpuinfo'))?.[1] ?? '';
+  return flags
+    .split(' ')
+    .filter((flag) => flag !== '')
+    .sort();
+}
+
+function readOr(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
