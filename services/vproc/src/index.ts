@@ -1,4 +1,6 @@
 // Every export of vproc, by file.
+export { FakeMachine, type FakeProcess, runningCopies } from './adapters/machine.fake.ts';
+export { type FakePorts, fakePorts } from './adapters/ports.fake.ts';
 export { type Failpoint, type FailpointName, failpoints, noFailpoint } from './failpoint.ts';
 export type { VprocDeps } from './local-node.ts';
 export type * from './ports.ts';

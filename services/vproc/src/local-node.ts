@@ -8,6 +8,7 @@ import {
   type Incarnation,
   type MemberId,
   type Reply,
+  type ServiceEndpoint,
   sameIncarnation,
   upMembers,
   type View,
@@ -33,7 +34,7 @@ export interface VprocDeps {
   /** Where this service is reached directly, for the node map; empty: by the bus only. */
   readonly tcp: readonly { readonly host: string; readonly port: number }[];
   /** Hands the node map over to ICS. Absent: the transport needs none. */
-  readonly setMap?: (map: readonly unknown[]) => void;
+  readonly setMap?: (map: readonly ServiceEndpoint[]) => void;
 }
 
 /** States in which a member's programs certainly run no more. [OpenSSI: cleanup states follow the death] */

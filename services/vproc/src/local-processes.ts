@@ -136,9 +136,14 @@ export class LocalProcesses {
     const changed: OriginEntry[] = [];
     for (const r of records) {
       if (this.hidden.has(r.pid) || this.reported.has(refKey(r))) continue;
-      const entry = this.vanished.get(refKey(r)) ?? this.table.get(r.pid);
+      // A start that nobody saw in time (0) is the last one under this number.
+      const unseen = { pid: r.pid, startTicks: 0 };
+      const entry =
+        this.vanished.get(refKey(r)) ?? this.vanished.get(refKey(unseen)) ?? this.table.get(r.pid);
       this.vanished.delete(refKey(r));
-      if (entry?.startTicks === r.startTicks) changed.push(this.end(entry, r.status));
+      this.vanished.delete(refKey(unseen));
+      if (entry && (entry.startTicks === r.startTicks || entry.startTicks === 0))
+        changed.push(this.end(entry, r.status));
       else {
         this.strangers.set(refKey(r), r.status);
         for (const oldest of this.strangers.keys()) {
@@ -196,10 +201,15 @@ export class LocalProcesses {
     };
     this.exits.delete(ref.pid);
     this.table = new Map(this.table).set(ref.pid, entry);
-    const stranger = this.strangers.get(refKey(ref));
-    this.strangers.delete(refKey(ref));
+    const key = ref.startTicks > 0 ? refKey(ref) : this.lastStranger(ref.pid);
+    const stranger = this.strangers.get(key);
+    this.strangers.delete(key);
     const told = stranger ? this.end(entry, stranger) : toOriginEntry(entry, this.node.num);
     this.onChanges({ changed: [told], gone: [] });
+  }
+
+  private lastStranger(pid: number): string {
+    return [...this.strangers.keys()].findLast((key) => key.startsWith(`${pid}:`)) ?? '';
   }
 
   /** Records what a scan cannot tell, before anybody sees the process. */

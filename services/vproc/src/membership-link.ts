@@ -1,6 +1,6 @@
-// Keeps this service known to its own node's membership and router, and the view current: the same after
-// a start and after a restart of either of them.
-import { clms, ics } from '@ssi/contracts';
+// Keeps this service known to its own node's membership, and the view current: the same after a start
+// and after a restart of either of them.
+import { clms } from '@ssi/contracts';
 import { untilAnswered } from './backoff.ts';
 import type { LocalNode } from './local-node.ts';
 
@@ -53,29 +53,7 @@ export class MembershipLink {
         return true;
       },
     );
-    await this.register();
     this.watch();
-  }
-
-  private async register(): Promise<void> {
-    const { node } = this;
-    const { ics: bus, tcp } = node.deps;
-    const self = node.self;
-    if (!self || node.stopped) return;
-    const reply = await bus.call(
-      ics,
-      'register',
-      node.num,
-      {
-        node: node.num,
-        incarnation: self.incarnation,
-        service: 'vproc',
-        bootId: bus.self.bootId,
-        tcp: tcp.map((t) => ({ ...t })),
-      },
-      { timeoutMs: 1_000 },
-    );
-    if (reply.ok) node.deps.setMap?.(reply.value.map);
   }
 
   private watch(): void {

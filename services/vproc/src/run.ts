@@ -1,6 +1,6 @@
 // Starts programs on this node. The number is taken first, by a placeholder, so that the streams' folder
 // can carry it; then the placeholder makes room for the program.
-import { fail, ok, type Reply, type RequestOf, type vproc } from '@ssi/contracts';
+import { fail, findMember, ok, type Reply, type RequestOf, type vproc } from '@ssi/contracts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
 
@@ -21,6 +21,8 @@ export class Runs {
 
   async run(request: RunRequest): Promise<Reply<{ pid: number }, RunErrno>> {
     const { node } = this;
+    const native = node.view && findMember(node.view, node.num)?.facts.native;
+    if (native === false) return fail('EOPNOTSUPP', `node ${node.num} runs actors only`);
     if (!node.leased || node.frozen)
       return fail('ENETDOWN', `node ${node.num} has no lease: its programs stand still`);
     if (!node.claimed) return fail('EAGAIN', `node ${node.num} is still starting`);

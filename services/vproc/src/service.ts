@@ -7,6 +7,7 @@ import { toOriginEntry, toProcessInfo } from './exec-table.ts';
 import { Holds } from './holds.ts';
 import { LocalNode, type VprocDeps } from './local-node.ts';
 import { LocalProcesses } from './local-processes.ts';
+import { followMap } from './map-follower.ts';
 import { MembershipLink } from './membership-link.ts';
 import { Migrations } from './migrations.ts';
 import { MoveParts } from './move-parts.ts';
@@ -223,6 +224,7 @@ export function createVproc(deps: VprocDeps): Vproc {
     node.claimed = true;
     watchCluster();
     await link.attach();
+    if (deps.setMap) void followMap(node, deps.setMap);
   }
 
   return {

@@ -1,0 +1,61 @@
+// All of a Linux node that vproc uses, put together for main.ts and the tests on real nodes.
+import type { Clock, Log } from '@ssi/ports';
+import type { VprocPorts } from '../ports.ts';
+import { linuxCriu } from './criu.linux.ts';
+import { linuxImages, linuxRecords } from './files.linux.ts';
+import { GuardClient } from './guard.linux.ts';
+import { linuxPreflight } from './preflight.linux.ts';
+import { linuxProcesses } from './procfs.linux.ts';
+import { linuxSpawner } from './spawn.linux.ts';
+import { linuxStreamStore } from './streams.linux.ts';
+import { linuxStub } from './stub.linux.ts';
+
+export interface LinuxMachineOptions {
+  /** The node's own tmpfs: guard.sock, exits, streams, images, moves. */
+  readonly nodeDir: string;
+  /** Where `bin/criu`, `bin/nft` and `native/ssi-*` are. */
+  readonly toolsDir: string;
+  /** Directory of the programs cgroup. */
+  readonly cgroup: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface LinuxMachine extends VprocPorts {
+  readonly guard: GuardClient;
+  /** Stops the pump and the connection; programs and their streams go on, for the next vproc. */
+  close(): Promise<void>;
+}
+
+export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
+  const { nodeDir, toolsDir, cgroup, clock, log } = options;
+  const guard = new GuardClient({ socketPath: `${nodeDir}/guard.sock`, clock });
+  const procs = `${cgroup}/cgroup.procs`;
+  const processes = linuxProcesses({ cgroupProcs: procs, nodeDir, clock });
+  const streams = linuxStreamStore({ nodeDir, guard, clock, log });
+  const imagesDir = `${nodeDir}/images`;
+  return {
+    guard,
+    processes,
+    streams,
+    spawner: linuxSpawner({
+      ...{ spawnPath: `${toolsDir}/native/ssi-spawn`, cgroupProcs: [procs], processes },
+    }),
+    images: linuxImages(imagesDir),
+    criu: linuxCriu({
+      ...{ criuPath: `${toolsDir}/bin/criu`, nftPath: `${toolsDir}/bin/nft`, imagesDir },
+      ...{ cgroupProcs: [procs], guard, clock, log },
+    }),
+    records: linuxRecords(`${nodeDir}/moves`),
+    state: linuxRecords(`${nodeDir}/vproc`),
+    preflight: linuxPreflight(),
+    stub: linuxStub({
+      stubPath: `${toolsDir}/native/ssi-stub`,
+      signalsPath: `${nodeDir}/stub-signals`,
+    }),
+    close: async () => {
+      await streams.close();
+      guard.close();
+    },
+  };
+}

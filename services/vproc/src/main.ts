@@ -1,0 +1,117 @@
+// Process entry: environment -> configuration -> endpoint, telemetry, the node's ports, vproc. SIGTERM
+// stops the service only: the node's programs go on, and the next start takes them over.
+import { fileURLToPath } from 'node:url';
+import { createEndpoint } from '@ssi/ics';
+import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
+import { z } from 'zod';
+import { linuxPorts } from './adapters/ports.linux.ts';
+import { type Failpoint, failpoints, noFailpoint } from './failpoint.ts';
+import { createVproc } from './service.ts';
+
+const environment = z.object({
+  SSI_CLUSTER: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/),
+  SSI_NODE: z.coerce.number().int().min(1).max(1023),
+  SSI_NATS: z.string(),
+  SSI_NODE_DIR: z.string().min(1),
+  /** The programs cgroup; absent: a node that runs actors only. */
+  SSI_CGROUP: z.string().optional(),
+  /** Comma list, one address for each interconnect, best first. */
+  SSI_ADDRESSES: z.string().default('127.0.0.1'),
+  /** Tests only: `point=kill,...` or `point=stop`. */
+  SSI_FAILPOINTS: z.string().optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+});
+
+/** `kill`: this process dies at the point as by SIGKILL; `stop`: it stands still there for ever. */
+function armed(text: string | undefined): Failpoint {
+  if (!text) return noFailpoint;
+  const actions = new Map<string, string>();
+  for (const part of text.split(',')) {
+    const [name = '', action = 'kill'] = part.split('=');
+    if (!failpoints.some((f) => f === name)) {
+      process.stderr.write(`vproc: SSI_FAILPOINTS: no point ${name}: ${failpoints.join(' ')}\n`);
+      process.exit(2);
+    }
+    actions.set(name, action);
+  }
+  return async (name) => {
+    const action = actions.get(name);
+    if (action === 'kill') process.kill(process.pid, 'SIGKILL');
+    if (action) await new Promise(() => {});
+  };
+}
+
+const parsed = environment.safeParse(process.env);
+if (!parsed.success) {
+  process.stderr.write(`vproc: environment: ${z.prettifyError(parsed.error)}\n`);
+  process.exit(2);
+}
+const env = parsed.data;
+const clock = systemClock();
+const random = systemRandom();
+const log = jsonLog({ fields: { service: 'vproc', node: env.SSI_NODE } });
+const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);
+
+const endpoint = await createEndpoint({
+  cluster: env.SSI_CLUSTER,
+  node: env.SSI_NODE,
+  service: 'vproc',
+  clock,
+  random,
+  log,
+  nats: env.SSI_NATS,
+  tcp: {},
+});
+if (!endpoint.ok) {
+  process.stderr.write(`vproc: ${endpoint.errno} ${endpoint.detail}\n`);
+  process.exit(1);
+}
+const { ics, streams, tcpPort, nats, setMap, close } = endpoint.value;
+const telemetry = await startTelemetry({
+  service: 'vproc',
+  node: env.SSI_NODE,
+  cluster: env.SSI_CLUSTER,
+  bootId: ics.self.bootId,
+  clock,
+  otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+  ...(nats ? { store: natsSpanStore(nats, env.SSI_CLUSTER) } : {}),
+});
+const node = linuxPorts({
+  nodeDir: env.SSI_NODE_DIR,
+  ...(env.SSI_CGROUP ? { cgroup: env.SSI_CGROUP } : {}),
+  tools: fileURLToPath(new URL('../../../.tools', import.meta.url)),
+  clock,
+  log,
+});
+const vproc = createVproc({
+  ics,
+  clock,
+  random,
+  log,
+  tracer: telemetry.tracer,
+  ports: node.ports,
+  streams,
+  failpoint: armed(env.SSI_FAILPOINTS),
+  num: env.SSI_NODE,
+  servicePid: process.pid,
+  tcp: tcpPort === 0 ? [] : addresses.map((host) => ({ host, port: tcpPort })),
+  setMap,
+});
+
+let stopping = false;
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.on(signal, () => {
+    if (stopping) return;
+    stopping = true;
+    void (async () => {
+      await vproc.stop();
+      await telemetry.stop();
+      await close();
+      await node.close();
+      process.exit(0);
+    })();
+  });
+
+await vproc.start();
+log.info('serving', { tcpPort });
