@@ -62,10 +62,11 @@ export class LocalNode {
   applyView(view: View, self: MemberId, leased: boolean): void {
     this.self = self;
     this.leased = leased;
+    // With what this node is: calls that name no incarnation are refused by every other node.
+    this.deps.ics.setView(view, self);
     const before = this.view;
     if (before && view.transid <= before.transid) return;
     this.view = view;
-    this.deps.ics.setView(view);
     for (const listener of [...this.viewListeners]) listener(view, before);
   }
 
