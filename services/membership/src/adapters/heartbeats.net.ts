@@ -1,0 +1,180 @@
+// The heartbeat channel on the network: every message by UDP, by TCP and by NATS at the same time, to
+// every address of the peer; the first copy counts. Nothing is kept for later: what can't go now is
+// dropped, the next heartbeat comes.
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { type Endpoint, requestSubject, serverSubject } from '@ssi/contracts';
+import type { Clock, Log, Random } from '@ssi/ports';
+import { z } from 'zod';
+import { type HeartbeatMessage, heartbeatMessage } from '../messages.ts';
+import type { HeartbeatPeer, Heartbeats } from '../ports.ts';
+import { FirstCopy } from './first-copy.ts';
+
+const packet = z.tuple([z.int(), z.string(), z.int(), heartbeatMessage]);
+const reconnectMs = 250;
+/** Bytes that may wait on a TCP connection: about 50 messages. */
+const waitingMaxBytes = 16_384;
+const lineMaxBytes = 65_536;
+
+export async function openHeartbeats(q: {
+  cluster: string;
+  num: number;
+  nats: NatsConnection;
+  clock: Clock;
+  random: Random;
+  log: Log;
+}): Promise<Heartbeats> {
+  const { cluster, num, nats, clock, log } = q;
+  const channel = q.random.hex(8);
+  const self: Endpoint = { node: num, service: 'clms' };
+  const copies = new FirstCopy();
+  let handler: (message: HeartbeatMessage) => void = () => {};
+  let peers = new Map<number, HeartbeatPeer>();
+  let seq = 0;
+  let closed = false;
+  let busUp = true;
+
+  function receive(bytes: Uint8Array | string): void {
+    let decoded: unknown;
+    try {
+      decoded = JSON.parse(typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString());
+    } catch {
+      return;
+    }
+    const parsed = packet.safeParse(decoded);
+    if (!parsed.success) return;
+    const [from, fromChannel, number, message] = parsed.data;
+    if (message.from.num !== from || from === num) return;
+    if (copies.take(from, fromChannel, number)) handler(message);
+  }
+
+  const udp = createSocket({ type: 'udp4', reuseAddr: false });
+  udp.on('message', receive);
+  udp.on('error', (error) => log.warn('heartbeats: udp', { error: error.message }));
+  udp.bind(0);
+  await once(udp, 'listening');
+
+  const accepted = new Set<Socket>();
+  const server = createServer((socket) => {
+    accepted.add(socket);
+    socket.on('close', () => accepted.delete(socket));
+    socket.on('error', () => {});
+    readLines(socket, receive);
+  });
+  server.listen(0);
+  await once(server, 'listening');
+  const listening = server.address();
+
+  const subject = serverSubject({ cluster, contract: 'hb', to: num });
+  const subscription = nats.subscribe(subject, {
+    callback: (error, message) => {
+      if (!error) receive(message.data);
+    },
+  });
+  // The client keeps what is published while it is away and sends it all later: not these.
+  void (async () => {
+    for await (const s of nats.status()) {
+      if (s.type === 'disconnect') busUp = false;
+      else if (s.type === 'reconnect') busUp = true;
+    }
+  })();
+
+  const lines = new TcpLines(clock);
+
+  return {
+    ports: {
+      udp: udp.address().port,
+      tcp: listening && typeof listening === 'object' ? listening.port : 0,
+    },
+    onMessage(h) {
+      handler = h;
+    },
+    setPeers(list) {
+      peers = new Map(list.map((p) => [p.num, p]));
+      lines.keep(list.flatMap((p) => p.addresses.map((host) => `${host}:${p.ports.tcp}`)));
+    },
+    send(to, message) {
+      if (closed) return;
+      const text = JSON.stringify([num, channel, ++seq, message]);
+      const peer = peers.get(to);
+      for (const host of peer?.addresses ?? []) {
+        if (peer && peer.ports.udp > 0) udp.send(text, peer.ports.udp, host, () => {});
+        if (peer && peer.ports.tcp > 0) lines.send(host, peer.ports.tcp, text);
+      }
+      if (!busUp || nats.isClosed()) return;
+      const subjectTo = requestSubject({
+        cluster,
+        contract: 'hb',
+        version: 1,
+        to,
+        op: 'beat',
+        from: self,
+      });
+      nats.publish(subjectTo, text);
+      // Now, not at the end of the client's batch.
+      nats.flush().catch(() => {});
+    },
+    async close() {
+      closed = true;
+      subscription.unsubscribe();
+      lines.keep([]);
+      for (const s of accepted) s.destroy();
+      server.close();
+      udp.close();
+    },
+  };
+}
+
+/** Connections to peers, one for each address, made when there is something to say. */
+class TcpLines {
+  private readonly sockets = new Map<string, { socket: Socket; ready: boolean }>();
+  private readonly waiting = new Set<string>();
+  private readonly clock: Clock;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  /** Drops the connections that are not to these addresses. */
+  keep(addresses: readonly string[]): void {
+    for (const [key, { socket }] of this.sockets) if (!addresses.includes(key)) socket.destroy();
+  }
+
+  send(host: string, port: number, text: string): void {
+    const key = `${host}:${port}`;
+    const open = this.sockets.get(key) ?? this.open(key, host, port);
+    if (!open?.ready || open.socket.writableLength > waitingMaxBytes) return;
+    open.socket.write(`${text}\n`);
+  }
+
+  private open(key: string, host: string, port: number): undefined {
+    if (this.waiting.has(key)) return;
+    const socket = connect({ host, port, noDelay: true });
+    const entry = { socket, ready: false };
+    this.sockets.set(key, entry);
+    socket.on('connect', () => {
+      entry.ready = true;
+    });
+    socket.on('error', () => {});
+    socket.resume();
+    socket.on('close', () => {
+      this.sockets.delete(key);
+      this.waiting.add(key);
+      this.clock.after(reconnectMs, () => this.waiting.delete(key));
+    });
+    return undefined;
+  }
+}
+
+function readLines(socket: Socket, onLine: (line: string) => void): void {
+  let rest = '';
+  socket.setEncoding('utf8');
+  socket.on('data', (text: string) => {
+    const parts = (rest + text).split('\n');
+    rest = parts.pop() ?? '';
+    for (const line of parts) onLine(line);
+    if (rest.length > lineMaxBytes) socket.destroy();
+  });
+}

@@ -1,0 +1,80 @@
+// The environment of a membership process, checked: a typo is an error that names the variable.
+import type { QuorumOptions } from './quorum.ts';
+
+export interface Config {
+  readonly cluster: string;
+  readonly num: number;
+  readonly name: string;
+  readonly nats: string;
+  readonly nodeDir: string;
+  readonly stateDir: string;
+  readonly addresses: readonly string[];
+  readonly pidBits: 14 | 16;
+  /** The node has a guard and a control group: native programs run. */
+  readonly native: boolean;
+  /** Contract names of the services this node needs to be UP. */
+  readonly services: readonly string[];
+  readonly quorum: QuorumOptions;
+  readonly replicas: 1 | 3;
+  readonly fence: string | undefined;
+  readonly script: string | undefined;
+  readonly standby: boolean;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** Folder of a service -> its contract. */
+const contractName = (service: string): string => (service === 'ics-router' ? 'ics' : service);
+
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const need = (name: string): string => {
+    const value = env[name];
+    if (!value) throw new Error(`${name} is not set`);
+    return value;
+  };
+  const whole = (name: string, text: string, min: number, max: number): number => {
+    const n = Number(text);
+    if (!Number.isInteger(n) || n < min || n > max)
+      throw new Error(`${name}=${text}: a whole number ${min}..${max} is needed`);
+    return n;
+  };
+  const flag = (name: string): boolean => {
+    const value = env[name] ?? '0';
+    if (value !== '0' && value !== '1') throw new Error(`${name}=${value}: 0 or 1 is needed`);
+    return value === '1';
+  };
+  const list = (text: string | undefined): string[] =>
+    (text ?? '')
+      .split(',')
+      .map((x) => x.trim())
+      .filter(Boolean);
+  const level = env.SSI_LOG_LEVEL ?? 'info';
+  if (level !== 'debug' && level !== 'info' && level !== 'warn' && level !== 'error')
+    throw new Error(`SSI_LOG_LEVEL=${level}: debug, info, warn or error is needed`);
+  const num = whole('SSI_NODE', need('SSI_NODE'), 1, 1023);
+  const expected = env.SSI_EXPECTED_VOTES;
+  return {
+    cluster: need('SSI_CLUSTER'),
+    num,
+    name: env.SSI_NAME ?? `n${num}`,
+    nats: need('SSI_NATS'),
+    nodeDir: env.SSI_NODE_DIR ?? '/run/ssi/node',
+    stateDir: need('SSI_STATE_DIR'),
+    addresses: list(env.SSI_ADDRESSES),
+    pidBits: whole('SSI_PID_BITS', env.SSI_PID_BITS ?? '16', 14, 16) === 14 ? 14 : 16,
+    native: Boolean(env.SSI_CGROUP),
+    services: list(env.SSI_SERVICES)
+      .filter((s) => s !== 'membership')
+      .map(contractName),
+    quorum: {
+      ...(expected ? { expectedVotes: whole('SSI_EXPECTED_VOTES', expected, 1, 1023) } : {}),
+      twoNode: flag('SSI_TWO_NODE'),
+      ...(env.SSI_WAIT_FOR_ALL ? { waitForAll: flag('SSI_WAIT_FOR_ALL') } : {}),
+      autoTieBreaker: flag('SSI_AUTO_TIE_BREAKER'),
+    },
+    replicas: whole('SSI_REPLICAS', env.SSI_REPLICAS ?? '1', 1, 3) === 3 ? 3 : 1,
+    fence: env.SSI_FENCE || undefined,
+    script: env.SSI_NODEDOWN_SCRIPT || undefined,
+    standby: env.SSI_STANDBY !== '0',
+    logLevel: level,
+  };
+}

@@ -1,0 +1,108 @@
+// Entry of the membership process: environment -> adapters -> service. SIGTERM ends this process (and
+// the one that waits to take over), not the node's membership: leaving is `clms.shutdown`.
+import { setPriority } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { eventSubject } from '@ssi/contracts';
+import { createEndpoint } from '@ssi/ics';
+import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { openJetStreamKv } from '@ssi/stores';
+import { openDisk } from './adapters/disk.file.ts';
+import { commandFence, commandScript } from './adapters/fence.command.ts';
+import { noGuard, openGuardSocket } from './adapters/guard.socket.ts';
+import { openHeartbeats } from './adapters/heartbeats.net.ts';
+import { readConfig } from './config.ts';
+import { machineFacts } from './facts.ts';
+import { createMembership } from './service.ts';
+import { takeTurn } from './standby.ts';
+import { timing } from './timing.ts';
+
+const env = readConfig(process.env);
+const clock = systemClock();
+const random = systemRandom();
+const log = jsonLog({ level: env.logLevel }).with({ service: 'clms', node: env.num });
+
+try {
+  // Starved heartbeats look like a dead node: ahead of everything but the guard.
+  setPriority(-19);
+} catch {
+  log.warn('priority not raised: not permitted');
+}
+
+const end = (status: number): void => {
+  // Lines on their way out first.
+  setImmediate(() => process.exit(status));
+};
+
+const turn = await takeTurn({
+  name: `ssi-membership-${env.cluster}-${env.num}`,
+  script: fileURLToPath(import.meta.url),
+  clock,
+  log,
+  onEnd: () => process.exit(0),
+});
+
+const endpoint = await createEndpoint({
+  cluster: env.cluster,
+  node: env.num,
+  service: 'clms',
+  clock,
+  random,
+  log,
+  nats: env.nats,
+  tcp: {},
+});
+if (!endpoint.ok) {
+  log.error('no bus', { errno: endpoint.errno, detail: endpoint.detail });
+  process.exit(1);
+}
+const { ics, nats, tcpPort } = endpoint.value;
+if (!nats) throw new Error('membership needs a bus');
+
+const heartbeats = await openHeartbeats({
+  cluster: env.cluster,
+  num: env.num,
+  nats,
+  clock,
+  random,
+  log,
+});
+const membership = await createMembership({
+  config: {
+    cluster: env.cluster,
+    num: env.num,
+    name: env.name,
+    facts: machineFacts({ addresses: env.addresses, native: env.native }),
+    pidBits: env.pidBits,
+    services: env.services,
+    quorum: env.quorum,
+    timing,
+  },
+  clock,
+  random,
+  log,
+  kv: openJetStreamKv({
+    connection: nats,
+    bucket: `ssi_${env.cluster}`,
+    replicas: env.replicas,
+    timeoutMs: 1_000,
+  }),
+  ics,
+  heartbeats,
+  guard: env.native ? openGuardSocket({ path: `${env.nodeDir}/guard.sock`, clock, log }) : noGuard,
+  disk: openDisk({ stateDir: env.stateDir, lifeDir: env.nodeDir }),
+  ...(env.fence ? { fence: commandFence({ command: env.fence, clock }) } : {}),
+  ...(env.script ? { script: commandScript({ command: env.script, clock }) } : {}),
+  publishEvent: (event, body) =>
+    nats.publish(eventSubject(env.cluster, event), JSON.stringify(body)),
+});
+log.info('membership runs', { tcpPort, heartbeats: heartbeats.ports });
+if (env.standby) turn.keepStandby();
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.once(signal, () => {
+    turn.end();
+    membership.stop();
+    end(0);
+  });
+const reason = await membership.ended;
+if (reason !== undefined) log.error('this node can not be a member', { reason });
