@@ -35,9 +35,23 @@ export const ics = defineContract('ics', 1, {
     errnos: ['EAGAIN', 'ESTALE'],
     priority: 2,
   }),
+  watch: rpc({
+    summary:
+      'A service of this node waits for the node map to be another than the one it has; answered at once where it is. Asked again after each answer, which also says that the map was taken over.',
+    request: z.object({
+      service: serviceName,
+      /** `digest` of the last answer, empty at first. */
+      digest: z.string(),
+    }),
+    reply: z.object({ map: z.array(serviceEndpoint), digest: z.string() }),
+    errnos: ['EAGAIN', 'ESTALE'],
+    priority: 2,
+    longPoll: true,
+    timeoutMs: 60_000,
+  }),
   map: message({
     summary:
-      'The node map of the sender, sent by routers to each other and to the services of their own node when it changed.',
+      "The services of the sender's node, sent from router to router when they changed and when a ping showed that the other has not got them.",
     request: z.object({ node: endpointNode, map: z.array(serviceEndpoint) }),
     reply: z.undefined(),
     priority: 3,
@@ -68,9 +82,13 @@ export const ics = defineContract('ics', 1, {
     priority: 2,
   }),
   ping: rpc({
-    summary: 'Answers at once; routers measure round trips with it, over each transport.',
-    request: z.object({ transport: transportName }),
-    reply: z.object({}),
+    summary:
+      "Answers at once: the other router is there, and has or has not got the services of the caller's node.",
+    request: z.object({
+      /** Of the services of the caller's node. */
+      digest: z.string(),
+    }),
+    reply: z.object({ mapWanted: z.boolean() }),
     errnos: [],
     priority: 3,
     timeoutMs: 1_000,

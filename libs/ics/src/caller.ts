@@ -1,6 +1,8 @@
 // The calling half of ICS: numbers calls, sends them by the best way, repeats them until they are
 // answered or over, and ends every one of them. A call is only ever sent to a server whose boot id is
 // known (hello, welcome), so that no repetition can be run by the server's next life.
+
+import type { Tracer } from '@opentelemetry/api';
 import {
   type Contract,
   type Failure,
@@ -45,6 +47,7 @@ export interface CallerDeps {
   readonly self: { readonly node: number; readonly service: string; readonly bootId: string };
   readonly clock: Clock;
   readonly transports: readonly Transport[];
+  readonly tracer: Tracer;
   readonly source: () => Source;
   readonly transid: () => number;
   readonly view: () => View | undefined;
@@ -122,6 +125,7 @@ export class Caller {
       parent === undefined
         ? undefined
         : rpcSpan({
+            tracer: this.#d.tracer,
             kind: 'client',
             contract: contract.name,
             op: opName,
@@ -144,7 +148,6 @@ export class Caller {
       priority,
       body,
       deadlineMs,
-      only: options.transport,
       waits: message || options.waitForServer === true,
       span,
       traceparent: span?.traceparent ?? parent,
@@ -284,6 +287,11 @@ export class Caller {
     this.#doubt(peer);
   }
 
+  /** Asks every way to a server how it is; what is learnt shows in the paths. */
+  probe(node: number, contract: string): void {
+    if (!this.#closed) this.#greeter.probeAll(this.#peer(node, contract));
+  }
+
   close(): void {
     this.#closed = true;
     for (const peer of this.#peers.values()) {
@@ -314,7 +322,7 @@ export class Caller {
       waiting: [[], [], [], []],
       waitingCount: 0,
       hello: undefined,
-      probe: undefined,
+      probes: new Map(),
     };
     this.#peers.set(key, peer);
     this.#peersById.set(peer.id, peer);
@@ -355,13 +363,7 @@ export class Caller {
     for (let priority = 3; priority >= 0; priority--) {
       const queue = peer.waiting[priority] ?? [];
       while (queue[0]) {
-        const call = queue[0];
-        if (!this.#transmit(call, now)) {
-          // A way was asked for that is not there: that must not hold up the others.
-          if (call.only === undefined) break;
-          this.#end(call, fail('EHOSTUNREACH', `no ${call.only} to node ${peer.node} now`));
-          continue;
-        }
+        if (!this.#transmit(queue[0], now)) break;
         queue.shift();
         peer.waitingCount--;
       }
@@ -372,7 +374,7 @@ export class Caller {
   /** False: there is no way now. */
   #transmit(call: Call, now: number, avoid?: Transport['name']): boolean {
     const peer = call.peer;
-    const path = peer.paths.choose(now, { avoid, only: call.only });
+    const path = peer.paths.choose(now, avoid);
     if (!path) return false;
     let channel = call.channel;
     if (!channel) {

@@ -1,5 +1,6 @@
 // What a service's main.ts or a client opens: the bus, the direct transport, streams, and ICS over them.
 import { connect, type NatsConnection } from '@nats-io/transport-node';
+import type { Tracer } from '@opentelemetry/api';
 import { fail, ok, type Reply, type ServiceEndpoint } from '@ssi/contracts';
 import { type Clock, type Log, noLog, type Random, type Streams } from '@ssi/ports';
 import { createIcs, type IcsEndpoint } from './ics.ts';
@@ -22,6 +23,8 @@ export interface EndpointOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log?: Log;
+  /** Absent: the process's own, as the API knows it. */
+  readonly tracer?: Tracer;
   /** nats://user:password@host:port, several with commas; absent: no bus. */
   readonly nats?: string;
   /** Wait for the bus for ever (services) or this long, ms (clients). */
@@ -74,7 +77,8 @@ export async function createEndpoint(
     nats = connected.value;
     transports.push(natsTransport({ connection: nats, cluster, self }));
   }
-  const ics = createIcs({ node, service, clock, random, transports, log });
+  const tracer = options.tracer ? { tracer: options.tracer } : {};
+  const ics = createIcs({ node, service, clock, random, transports, log, ...tracer });
   return ok({
     ics,
     streams: tcpStreams(

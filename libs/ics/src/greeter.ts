@@ -3,7 +3,7 @@
 import type { ReplyFrame, TransportName } from '@ssi/contracts';
 import type { Clock } from '@ssi/ports';
 import type { Deadlines } from './deadlines.ts';
-import { rtoMaxMs } from './path.ts';
+import { type Path, rtoMaxMs } from './path.ts';
 import type { Hello, Peer } from './pending.ts';
 import type { Wire } from './wire.ts';
 
@@ -58,7 +58,7 @@ export class Greeter {
     }
     const now = this.#d.clock.nowMs();
     const avoid = hello.via !== undefined && peer.paths.of(hello.via)?.suspect;
-    const path = peer.paths.choose(now, { avoid: avoid ? hello.via : undefined });
+    const path = peer.paths.choose(now, avoid ? hello.via : undefined);
     if (path) {
       hello.via = path.transport.name;
       hello.sentMs = now;
@@ -106,9 +106,10 @@ export class Greeter {
   /** True: this is the answer that was waited for, and no other life's. */
   welcome(peer: Peer, f: ReplyFrame, via: TransportName): boolean {
     const now = this.#d.clock.nowMs();
-    if (peer.probe?.attempt === f.attempt) {
-      if (peer.probe.via === via) peer.paths.measured(via, now - peer.probe.sentMs);
-      peer.probe = undefined;
+    const probe = peer.probes.get(via);
+    if (probe?.attempt === f.attempt) {
+      peer.paths.measured(via, now - probe.sentMs);
+      peer.probes.delete(via);
       return false;
     }
     const hello = peer.hello;
@@ -123,8 +124,23 @@ export class Greeter {
   probe(peer: Peer): void {
     const now = this.#d.clock.nowMs();
     const path = peer.paths.toProbe(now);
-    if (!path) return;
-    peer.probe = { attempt: this.#d.wire.nextHello, sentMs: now, via: path.transport.name };
+    if (path) this.#ask(peer, path, now);
+  }
+
+  /** Asks all of them; one that did not answer the last time is suspect. */
+  probeAll(peer: Peer): void {
+    const now = this.#d.clock.nowMs();
+    for (const path of peer.paths.all) {
+      const last = peer.probes.get(path.transport.name);
+      if (last) peer.paths.missed(path.transport.name, last.sentMs);
+      if (peer.paths.ready(path)) this.#ask(peer, path, now);
+      else peer.probes.delete(path.transport.name);
+    }
+  }
+
+  #ask(peer: Peer, path: Path, now: number): void {
+    path.probedMs = now;
+    peer.probes.set(path.transport.name, { attempt: this.#d.wire.nextHello, sentMs: now });
     this.#d.wire.hello(path, peer);
   }
 

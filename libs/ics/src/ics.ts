@@ -1,5 +1,6 @@
 // ICS: one endpoint that calls and serves, over any transports. Joins the two halves and keeps what
 // both go by: who this is, and the view. [OpenSSI ICS]
+import { type Tracer, trace } from '@opentelemetry/api';
 import type {
   Contract,
   Incarnation,
@@ -35,6 +36,8 @@ export interface IcsOptions {
   /** Fastest by expectation first. At least one. */
   readonly transports: readonly Transport[];
   readonly log?: Log;
+  /** Absent: the process's own, as the API knows it. */
+  readonly tracer?: Tracer;
   /** Replies are checked against their contract too, at the caller (tests). */
   readonly checkReplies?: boolean;
 }
@@ -45,6 +48,8 @@ export interface PeerState {
   readonly contract: string;
   readonly transport: TransportName | undefined;
   readonly rttMs: Readonly<Partial<Record<TransportName, number>>>;
+  /** Transports that have a way there now, and of these the ones that did not answer lately. */
+  readonly ready: readonly TransportName[];
   readonly suspect: readonly TransportName[];
   readonly pending: number;
 }
@@ -53,6 +58,8 @@ export interface PeerState {
 export interface IcsEndpoint extends Ics {
   peers(): PeerState[];
   counters(): Record<string, number>;
+  /** Asks every way to a server how it is; `peers` shows what was learnt. */
+  probe(node: number, contract: string): void;
   /** Somebody knows better which life of a server is there: asked again before the next call. */
   learn(node: number, contract: string, bootId: string): void;
 }
@@ -69,6 +76,7 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
     clock,
     log,
     transports,
+    tracer: options.tracer ?? trace.getTracer('@ssi/ics'),
     source: () => from,
     transid: () => view?.transid ?? 0,
     view: () => view,
@@ -150,6 +158,7 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
           contract: peer.contract,
           transport: peer.paths.current?.transport.name,
           rttMs,
+          ready: peer.paths.all.filter((p) => peer.paths.ready(p)).map((p) => p.transport.name),
           suspect: peer.paths.all.filter((p) => p.suspect).map((p) => p.transport.name),
           pending: peer.channels.reduce((n, c) => n + (c?.slots.size ?? 0), peer.waitingCount),
         };
@@ -160,6 +169,7 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
       inWork: server.inWork,
       garbage,
     }),
+    probe: (peerNode, contract) => caller.probe(peerNode, contract),
     learn: (peerNode, contract, bootId) => caller.doubt(peerNode, contract, bootId),
   };
 }

@@ -65,25 +65,18 @@ export class Paths {
   }
 
   /** Where nobody was just now is not tried, so that a call does not run in circles. */
-  choose(
-    nowMs: number,
-    q: { avoid?: TransportName | undefined; only?: TransportName | undefined } = {},
-  ): Path | undefined {
+  choose(nowMs: number, avoid?: TransportName): Path | undefined {
     let best: Path | undefined;
     let count = 0;
     for (const p of this.all) {
       const name = p.transport.name;
-      if (q.only !== undefined && name !== q.only) continue;
       if (p.downUntilMs > nowMs || !this.ready(p)) continue;
       count++;
-      if (name === q.avoid) continue;
+      if (name === avoid) continue;
       if (!best || better(p, best)) best = p;
     }
-    if (!best)
-      return count > 0 && q.avoid !== undefined
-        ? this.choose(nowMs, q.only === undefined ? {} : { only: q.only })
-        : undefined;
-    if (q.avoid !== undefined || q.only !== undefined) return best;
+    if (!best) return count > 0 && avoid !== undefined ? this.choose(nowMs) : undefined;
+    if (avoid !== undefined) return best;
     const now = this.#current;
     const keep =
       now &&

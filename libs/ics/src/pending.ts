@@ -13,7 +13,6 @@ export interface Call extends Due {
   readonly priority: Priority;
   readonly body: Uint8Array;
   readonly deadlineMs: number;
-  readonly only: TransportName | undefined;
   /** Nobody there is no reason to end before the deadline. */
   readonly waits: boolean;
   readonly span: RpcSpan | undefined;
@@ -66,7 +65,8 @@ export interface Peer {
   readonly waiting: Call[][];
   waitingCount: number;
   hello: Hello | undefined;
-  probe: { attempt: number; sentMs: number; via: TransportName } | undefined;
+  /** Hellos that only ask how a way is, by transport. */
+  readonly probes: Map<TransportName, { attempt: number; sentMs: number }>;
 }
 
 export interface Hello extends Due {

@@ -1,6 +1,8 @@
 // The serving half of ICS: lets the calls of a channel in by number, each once; queues and runs them by
 // lane; keeps each reply until the caller's low-water mark passes it or its node is down. Refuses what
 // was meant for another life of this server, and who has no standing in the view.
+
+import type { Tracer } from '@opentelemetry/api';
 import {
   type CallFrame,
   type Contract,
@@ -43,6 +45,7 @@ export interface ServerDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly transports: readonly Transport[];
+  readonly tracer: Tracer;
   readonly source: () => Source;
   readonly transid: () => number;
   readonly view: () => View | undefined;
@@ -291,6 +294,7 @@ export class Server {
     if (!parsed.success) return fail('EBADMSG', `${f.contract}.${f.op}: ${parsed.error.message}`);
     if (f.traceparent !== undefined)
       entry.span = rpcSpan({
+        tracer: this.#d.tracer,
         kind: 'server',
         contract: f.contract,
         op: f.op,

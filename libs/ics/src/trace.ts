@@ -6,6 +6,7 @@ import {
   type SpanContext,
   SpanKind,
   SpanStatusCode,
+  type Tracer,
   trace,
 } from '@opentelemetry/api';
 import type { Reply } from '@ssi/contracts';
@@ -20,6 +21,7 @@ export interface RpcSpan {
 
 /** undefined: `parent` is not a valid traceparent, the call is not traced. */
 export function rpcSpan(q: {
+  tracer: Tracer;
   kind: 'client' | 'server';
   contract: string;
   op: string;
@@ -36,7 +38,7 @@ export function rpcSpan(q: {
     traceFlags: Number.parseInt(m[3], 16) & 1,
     isRemote: q.kind === 'server',
   };
-  const span: Span = trace.getTracer('@ssi/ics').startSpan(
+  const span: Span = q.tracer.startSpan(
     `${q.contract}.${q.op}`,
     {
       kind: q.kind === 'client' ? SpanKind.CLIENT : SpanKind.SERVER,

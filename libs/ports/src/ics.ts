@@ -12,7 +12,6 @@ import type {
   ReplyOf,
   RequestOf,
   Source,
-  TransportName,
   View,
 } from '@ssi/contracts';
 
@@ -30,8 +29,6 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Nobody serves yet (EHOSTUNREACH): try again until the deadline. It did not run, so this is safe. */
   readonly waitForServer?: boolean;
-  /** Only over this transport, for those who measure it; others leave the choice to ICS. */
-  readonly transport?: TransportName;
 }
 
 /** How a contract is served; each bound holds for each priority on its own. */

@@ -1,0 +1,74 @@
+// Process entry: environment -> configuration -> endpoint, telemetry, router; SIGTERM -> stop.
+import { createEndpoint } from '@ssi/ics';
+import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
+import { z } from 'zod';
+import { tcpProber } from './adapters/prober.tcp.ts';
+import { createIcsRouter } from './service.ts';
+
+const environment = z.object({
+  SSI_CLUSTER: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/),
+  SSI_NODE: z.coerce.number().int().min(1).max(1023),
+  SSI_NATS: z.string(),
+  /** Comma list, one address for each interconnect, best first. */
+  SSI_ADDRESSES: z.string().default('127.0.0.1'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+});
+
+const parsed = environment.safeParse(process.env);
+if (!parsed.success) {
+  process.stderr.write(`ics-router: ${z.prettifyError(parsed.error)}\n`);
+  process.exit(64);
+}
+const env = parsed.data;
+const clock = systemClock();
+const log = jsonLog({ fields: { service: 'ics', node: env.SSI_NODE } });
+const random = systemRandom();
+const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);
+
+const opened = await createEndpoint({
+  cluster: env.SSI_CLUSTER,
+  node: env.SSI_NODE,
+  service: 'ics',
+  clock,
+  random,
+  log,
+  nats: env.SSI_NATS,
+  tcp: {},
+});
+if (!opened.ok) {
+  log.error('cannot start', { errno: opened.errno, detail: opened.detail });
+  process.exit(1);
+}
+const endpoint = opened.value;
+const telemetry = await startTelemetry({
+  service: 'ics',
+  node: env.SSI_NODE,
+  cluster: env.SSI_CLUSTER,
+  bootId: endpoint.ics.self.bootId,
+  ...(endpoint.nats && { store: natsSpanStore(endpoint.nats, env.SSI_CLUSTER) }),
+  otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+  clock,
+});
+const router = createIcsRouter({
+  ics: endpoint.ics,
+  clock,
+  random,
+  log,
+  prober: tcpProber(clock),
+  addresses,
+  tcpPort: endpoint.tcpPort,
+  pid: process.pid,
+  setMap: endpoint.setMap,
+});
+
+const stop = async (): Promise<void> => {
+  await router.stop();
+  await telemetry.stop();
+  await endpoint.close();
+  process.exit(0);
+};
+process.once('SIGTERM', () => void stop());
+process.once('SIGINT', () => void stop());
+await router.start();
+log.info('ready', { tcpPort: endpoint.tcpPort, addresses });
