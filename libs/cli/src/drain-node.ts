@@ -60,11 +60,13 @@ export async function drainNode(
       return !before || passing.has(before.errno);
     });
     if (again.length === 0) break;
+    let processes = list.value.processes;
     for (const p of again) {
       if (options.signal?.aborted) return fail('ECANCELED', `interrupted; ${moved.length} moved`);
-      const result = await moveToAny(ssi, p, targets(list.value.processes, others, p));
+      const result = await moveToAny(ssi, p, targets(processes, others, p));
       if (result.ok) {
         moved.push(result.value);
+        processes = placed(processes, p.pid, result.value.to);
         stayed.delete(p.pid);
         options.onMoved?.(result.value);
       } else if (result.errno === 'ESRCH')
@@ -79,6 +81,17 @@ export async function drainNode(
     }
   }
   return ok({ moved, stayed: [...stayed.values()] });
+}
+
+/** The list with a process and its descendants on another node: what the next is weighed against. */
+function placed(processes: readonly ProcessInfo[], top: number, to: number): ProcessInfo[] {
+  const tree = new Set([top]);
+  // Parents come before children in no particular order: repeat until nothing is added.
+  for (let size = 0; size !== tree.size; ) {
+    size = tree.size;
+    for (const p of processes) if (tree.has(p.ppid)) tree.add(p.pid);
+  }
+  return processes.map((p) => (tree.has(p.pid) ? { ...p, node: to } : p));
 }
 
 /** Possible targets, the one with the fewest processes per CPU first. */
