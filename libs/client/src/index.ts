@@ -1,5 +1,18 @@
 // Every export of the client library, by file.
 
+export type { ActorCalls, HostOptions } from './actor/calls.ts';
+export type {
+  ActorDefinition,
+  ActorEffect,
+  ActorEvents,
+  ActorInput,
+  ActorRef,
+  ActorSelf,
+} from './actor/define.ts';
+export { defineActor } from './actor/define.ts';
+export type { ActorHost, ActorHostOptions } from './actor/host.ts';
+export { createActorHost } from './actor/host.ts';
+export type { SendOptions } from './actor/mail.ts';
 export type { AttachEvent, Attachment, AttachOptions } from './attach.ts';
 export { attach } from './attach.ts';
 export { clientClock } from './clock.ts';
@@ -23,7 +36,7 @@ export {
 } from './libcluster.ts';
 export type { BusProbe, NatsLinkOptions } from './link.nats.ts';
 export { natsLink, probeBus } from './link.nats.ts';
-export type { ClientLink } from './link.ts';
+export type { ClientLink, ServingEndpoint } from './link.ts';
 export { leastLoaded } from './load.ts';
 export { originOf } from './origin.ts';
 export type { OutputCursor } from './output-cursor.ts';

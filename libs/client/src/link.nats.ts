@@ -70,6 +70,25 @@ export async function natsLink(
       const subscription = nats.subscribe(eventSubject(cluster, '>'), { callback: () => fn() });
       return { stop: () => subscription.unsubscribe() };
     },
+    openEndpoint: async (node, service) => {
+      const served = await createEndpoint({
+        cluster,
+        node,
+        service,
+        clock: clientClock,
+        random,
+        nats: options.nats,
+        busWaitMs: options.waitMs,
+      });
+      if (!served.ok) return served;
+      const { ics: serving, setMap, close: closeServing } = served.value;
+      return ok({
+        ics: { ...serving, close: closeServing },
+        servicePid: process.pid,
+        tcp: [],
+        setMap,
+      });
+    },
     close: () => {
       closing ??= telemetry
         .stop()

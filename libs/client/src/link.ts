@@ -1,8 +1,19 @@
 // What a client needs of the world, handed in: a bus to call services on, streams to a node, the span
 // store, a clock. `connect` builds it on NATS; tests and the embedded cluster build it in memory.
 import type { Tracer } from '@opentelemetry/api';
+import type { Errno, Reply, ServiceEndpoint } from '@ssi/contracts';
 import type { Clock, Ics, Streams } from '@ssi/ports';
 import type { SpanStore } from '@ssi/telemetry';
+
+/** An endpoint on which this process serves as a service of a node. */
+export interface ServingEndpoint {
+  /** Closing it closes all that was opened for it. */
+  readonly ics: Ics;
+  readonly servicePid: number;
+  /** Where it is reached directly; empty: by the bus only. */
+  readonly tcp: readonly { readonly host: string; readonly port: number }[];
+  readonly setMap?: (map: readonly ServiceEndpoint[]) => void;
+}
 
 export interface ClientLink {
   readonly cluster: string;
@@ -17,6 +28,8 @@ export interface ClientLink {
   readonly uid: number;
   /** Calls back whenever membership announced something; only a hint to look, it may be lost. */
   onEvent(fn: () => void): { stop(): void };
+  /** Absent: this link only calls. */
+  openEndpoint?(node: number, service: string): Promise<Reply<ServingEndpoint, Errno>>;
   /** Flushes spans and leaves. Idempotent. */
   close(): Promise<void>;
 }

@@ -19,6 +19,7 @@ import {
   vproc,
 } from '@ssi/contracts';
 import { type SpanRecord, type TraceSummary, withSpan } from '@ssi/telemetry';
+import { type ActorCalls, actorCalls } from './actor/calls.ts';
 import { type Attachment, type AttachOptions, attach } from './attach.ts';
 import { type ClusterEvent, followEvents } from './events.ts';
 import type { ClientLink } from './link.ts';
@@ -65,7 +66,7 @@ type MigrateReply = ReplyOf<typeof vproc.ops.migrate>;
 type WhyNotReply = ReplyOf<typeof vproc.ops.whyNot>;
 type Answer<T> = Promise<Reply<T>>;
 
-export interface Ssi {
+export interface Ssi extends ActorCalls {
   readonly cluster: string;
   /** The newest view a node tells. */
   view(): Answer<View>;
@@ -286,6 +287,7 @@ export function createSsi(link: ClientLink): Ssi {
     });
 
   return {
+    ...actorCalls({ link, calls, views, checkNode, pickNode: () => pickNode(false) }),
     cluster: link.cluster,
     view: () => views.refresh(),
     nodes,

@@ -1,4 +1,5 @@
 // Every export of the contracts, by file.
+export * from './actor.ts';
 export * from './attach.ts';
 export * from './clms.ts';
 export * from './contract.ts';

@@ -2,8 +2,9 @@
 // (or its surrogate), which knows where the process executes; the move protocol runs between the
 // execution nodes. v1: first version. [OpenSSI vproc; signal(7), wait(2)]
 import { z } from 'zod';
+import { actorExit, actorInfo, actorType } from './actor.ts';
 import { defineContract, rpc } from './contract.ts';
-import { incarnation, nodeNum, pid, transId } from './ids.ts';
+import { incarnation, nodeNum, pid, serviceBootId, transId } from './ids.ts';
 import { serviceOps } from './service.ts';
 
 /** What ps(1) would say, plus `moving` (between two nodes) and `frozen` (its node lost its lease). */
@@ -447,6 +448,39 @@ export const vproc = defineContract('vproc', 1, {
       'vproc.moveAbort',
       'clms.confirm',
     ],
+  }),
+  actorSpawn: rpc({
+    summary:
+      'Starts an actor on this node: a process of kind `actor` with a pid of its own. ENOENT: the node\'s host has no such type; EHOSTUNREACH: the node has no actor host now; EINVAL: its machine does not start with this input.',
+    request: z.object({ type: actorType, input: z.unknown(), uid: z.int().min(0) }),
+    reply: z.object({ pid }),
+    errnos: ['ENOENT', 'EHOSTUNREACH', 'EINVAL', 'EAGAIN', 'ENETDOWN', 'EIO'],
+    timeoutMs: 10_000,
+    calls: ['actor.create'],
+  }),
+  actorHost: rpc({
+    summary:
+      "The node's actor host announces itself, every second and whenever something changed; repeated after each start of either side. A host of another boot id takes the place of the one before, whose actors are dead. EBUSY: another host serves this node.",
+    request: z.object({
+      bootId: serviceBootId,
+      types: z.array(actorType),
+      /** Grows with each change of `actors`. */
+      version: z.int().min(0),
+      /** Absent: vproc said that it knows this version. */
+      actors: z.array(actorInfo).optional(),
+      /** Ends that vproc has not taken yet. */
+      exits: z.array(actorExit),
+    }),
+    reply: z.object({
+      /** The version that vproc goes by; another one than asked: send `actors`. */
+      known: z.int().min(-1),
+      /** Ends that are on record now. */
+      taken: z.array(z.object({ pid, birth: z.int() })),
+      /** Not of this node any more (declared dead, or left over): destroy them. */
+      strangers: z.array(z.object({ pid, birth: z.int() })),
+    }),
+    errnos: ['EAGAIN', 'EBUSY'],
+    priority: 2,
   }),
 });
 
