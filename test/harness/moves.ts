@@ -1,0 +1,151 @@
+// The long way round: a program with threads, children and streams both ways is moved round the nodes
+// again and again while it writes and reads as fast as it can; nothing may be lost or doubled.
+
+import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
+import type { Ssi } from '@ssi/client';
+import { runningCopies } from './host-proc.ts';
+import { type NumberedReport, numberedOutput } from './numbered.ts';
+import { waitUntil } from './wait-until.ts';
+
+const program = (name: string): string =>
+  fileURLToPath(new URL(`../programs/${name}`, import.meta.url));
+
+export interface MovesResult {
+  readonly freezesMs: readonly number[];
+  /** The program's own longest gap around each move, ms; only busy.py tells. */
+  readonly gapsMs: readonly number[];
+  readonly report: NumberedReport;
+  readonly copiesWrong: readonly string[];
+  readonly exit: { readonly code: number | null; readonly signal: string | null };
+}
+
+const value = <T>(
+  reply: { ok: true; value: T } | { ok: false; errno: string; detail: string },
+): T => {
+  if (!reply.ok) throw new Error(`${reply.errno} ${reply.detail}`);
+  return reply.value;
+};
+
+/** Moves busy.py `count` times round `nodes` while it checks numbered, checksummed input. */
+export async function moveBusyProgram(
+  ssi: Ssi,
+  count: number,
+  nodes: readonly number[],
+): Promise<MovesResult> {
+  const mark = `SSI_TEST_MARK=busy${process.pid}-${Math.random()}`;
+  const [name = '', mark1 = ''] = mark.split('=');
+  const { pid } = value(
+    await ssi.run({
+      argv: ['/usr/bin/python3', program('busy.py')],
+      env: { PATH: '/usr/bin:/bin', [name]: mark1 },
+      cwd: '/',
+      node: nodes[0] ?? 1,
+    }),
+  );
+  const output = numberedOutput();
+  const attachment = ssi.attach(pid, { input: true });
+  const ended = (async () => {
+    for await (const event of attachment.events()) {
+      if (event.type === 'data') output.feed(event.bytes);
+      if (event.type === 'gap') output.feed(`BAD ${event.bytes} bytes gone\n`);
+      if (event.type === 'failed')
+        throw new Error(`${event.failure.errno} ${event.failure.detail}`);
+      if (event.type === 'exit') return event.status;
+    }
+    throw new Error('the streams ended without a status');
+  })();
+  let feeding = true;
+  const fed = (async () => {
+    for (let n = 0; ; ) {
+      if (!feeding) return n;
+      let block = '';
+      for (const end = n + 20; n < end; n++) block += `${n} ${crc32(String(n)).toString(16)}\n`;
+      value(await attachment.write(Buffer.from(block)));
+      await new Promise((done) => setTimeout(done, 5));
+    }
+  })();
+  const freezesMs: number[] = [];
+  const gapsMs: number[] = [];
+  const copiesWrong: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const to = nodes[(i + 1) % nodes.length] ?? 1;
+    const before = output.report().next.get('t0') ?? 0;
+    const startedAt = Date.now() / 1000;
+    const moved = value(await ssi.migrate(pid, to));
+    freezesMs.push(moved.freezeMs);
+    const copies = runningCopies(mark, pid);
+    if (copies.length !== 1) copiesWrong.push(`move ${i}: ${copies.length} copies run`);
+    await waitUntil(
+      `output after move ${i}`,
+      () => {
+        const r = output.report();
+        return (
+          (r.next.get('t0') ?? 0) > before + 50 &&
+          (r.gaps.at(-1)?.at ?? 0) > Date.now() / 1000 - 0.2
+        );
+      },
+      15_000,
+      () => JSON.stringify(output.report().wrong),
+    );
+    const around = output.report().gaps.filter((g) => g.at >= startedAt);
+    gapsMs.push(Math.max(0, ...around.map((g) => g.ms)));
+  }
+  feeding = false;
+  const sent = await fed;
+  value(await attachment.endInput());
+  const exit = await ended;
+  const report = output.report();
+  if (report.done !== sent) copiesWrong.push(`it read ${report.done} lines of ${sent}`);
+  await ssi.wait(pid);
+  return { freezesMs, gapsMs, report, copiesWrong, exit };
+}
+
+/** Moves the shell pipeline `count` times; it ends by itself after its last line. */
+export async function movePipeline(
+  ssi: Ssi,
+  count: number,
+  nodes: readonly number[],
+): Promise<MovesResult> {
+  const lines = 600 * count;
+  const { pid } = value(
+    await ssi.run({
+      argv: ['/bin/bash', program('pipeline.sh'), String(lines)],
+      env: { PATH: '/usr/bin:/bin' },
+      cwd: '/',
+      node: nodes[0] ?? 1,
+      noInput: true,
+    }),
+  );
+  const output = numberedOutput();
+  const ended = (async () => {
+    for await (const event of ssi.attach(pid).events()) {
+      if (event.type === 'data') output.feed(event.bytes);
+      if (event.type === 'exit') return event.status;
+    }
+    throw new Error('the streams ended without a status');
+  })();
+  const freezesMs: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const before = output.report().next.get('p') ?? 0;
+    freezesMs.push(value(await ssi.migrate(pid, nodes[(i + 1) % nodes.length] ?? 1)).freezeMs);
+    await waitUntil(
+      `lines after move ${i}`,
+      () => (output.report().next.get('p') ?? 0) > before,
+      15_000,
+    );
+  }
+  const exit = await ended;
+  const report = output.report();
+  const copiesWrong =
+    report.next.get('p') === lines ? [] : [`${report.next.get('p')} of ${lines} lines`];
+  await ssi.wait(pid);
+  return { freezesMs, gapsMs: [], report, copiesWrong, exit };
+}
+
+export function percentile(values: readonly number[], p: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return (
+    sorted[Math.min(sorted.length - 1, Math.ceil((p / 100) * sorted.length) - 1)] ?? Number.NaN
+  );
+}

@@ -1,0 +1,62 @@
+// The whole cluster in one process: nodes, what is observed of them, and the means to hurt them.
+import { Life } from '@ssi/sim';
+import { CallWatch, type StepRun } from './calls.ts';
+import { SimNode } from './node.ts';
+import type { Plant } from './plants.ts';
+import type { World } from './world.ts';
+
+export interface ClusterOptions {
+  readonly world: World;
+  readonly nodes: number;
+  readonly plant?: Plant | undefined;
+}
+
+export class SimCluster {
+  readonly world: World;
+  readonly nodes: readonly SimNode[];
+  readonly calls: CallWatch;
+  /** How often each token was run by a probe, and where. */
+  readonly probed = new Map<string, number[]>();
+  readonly #stepListeners: ((run: StepRun) => void)[] = [];
+
+  constructor({ world, nodes, plant }: ClusterOptions) {
+    this.world = world;
+    this.calls = new CallWatch(world, (run) => {
+      for (const listener of this.#stepListeners) listener(run);
+    });
+    this.nodes = Array.from(
+      { length: nodes },
+      (_, i) =>
+        new SimNode({
+          num: i + 1,
+          world,
+          calls: this.calls,
+          plant,
+          onProbe: (node, token) => {
+            const ran = this.probed.get(token) ?? [];
+            ran.push(node);
+            this.probed.set(token, ran);
+          },
+        }),
+    );
+  }
+
+  onStep(fn: (run: StepRun) => void): void {
+    this.#stepListeners.push(fn);
+  }
+
+  node(num: number): SimNode {
+    const node = this.nodes[num - 1];
+    if (!node) throw new Error(`no node ${num}`);
+    return node;
+  }
+
+  start(): void {
+    for (const node of this.nodes) node.start();
+  }
+
+  /** A life outside the nodes, for a client. */
+  clientLife(name: string): Life {
+    return new Life({ name, world: this.world.clock });
+  }
+}

@@ -1,0 +1,214 @@
+// One simulated node: its machine (kernel, guard, tmpfs) for as long as it is switched on, its disk for
+// good, and its services, each a life of its own that a supervisor starts again.
+import { pidRange } from '@ssi/contracts';
+import {
+  createFakeDisk,
+  createFakeGuard,
+  type FakeDisk,
+  type FakeGuard,
+  type Membership,
+} from '@ssi/membership';
+import { type ClockShape, Life, type SimRandom } from '@ssi/sim';
+import { type FailpointName, FakeMachine, fakePorts, type VprocPorts } from '@ssi/vproc';
+import type { CallWatch } from './calls.ts';
+import type { Plant } from './plants.ts';
+import { type ServiceName, serviceNames, startService } from './services.ts';
+import type { World } from './world.ts';
+
+/** Time between two lines of a simulated program, ms. */
+const programTickMs = 100;
+/** The supervisor's pause before it starts a service again, ms. */
+const restartMs = [100, 900] as const;
+
+/** Where a service dies: right before or after its next call of this kind. */
+export interface PortTrap {
+  readonly service: ServiceName;
+  /** Calls of ports until it strikes. */
+  left: number;
+  readonly when: 'before' | 'after';
+}
+
+export interface NodeOptions {
+  readonly num: number;
+  readonly world: World;
+  readonly calls: CallWatch;
+  readonly plant: Plant | undefined;
+  readonly onProbe: (node: number, token: string) => void;
+}
+
+export class SimNode {
+  readonly num: number;
+  readonly address: string;
+  readonly world: World;
+  readonly calls: CallWatch;
+  readonly plant: Plant | undefined;
+  readonly disk: FakeDisk = createFakeDisk();
+  readonly lives = new Map<ServiceName, Life>();
+  machine: FakeMachine;
+  guard: FakeGuard;
+  ports: VprocPorts;
+  membership: Membership | undefined;
+  /** The machine itself stands still (a VM that is stopped): nothing on it runs, the guard neither. */
+  halted = false;
+  trap: PortTrap | undefined;
+  /** The service dies (or the node) when it comes to this point. */
+  failpoints = new Map<FailpointName, 'service' | 'node'>();
+  readonly #onProbe: (node: number, token: string) => void;
+  readonly #random: SimRandom;
+  readonly #shape: ClockShape;
+  #boot: Life;
+  #boots = 0;
+  #starts = 0;
+
+  constructor({ num, world, calls, plant, onProbe }: NodeOptions) {
+    this.num = num;
+    this.world = world;
+    this.calls = calls;
+    this.plant = plant;
+    this.address = `10.77.0.${num}`;
+    world.streams.name(this.address, num);
+    this.#onProbe = onProbe;
+    this.#random = world.random(`n${num}`);
+    this.#shape = {
+      offsetMs: this.#random.between(1_000, 1_000_000),
+      rate: 1 + this.#random.between(-0.004, 0.004),
+    };
+    this.#boot = this.#life('off');
+    this.guard = createFakeGuard(this.#boot.clock);
+    this.machine = this.#newMachine();
+    this.ports = fakePorts(this.machine);
+    this.#boot.end();
+    this.machine.die();
+  }
+
+  get up(): boolean {
+    return this.#boot.alive;
+  }
+  /** A name for one boot of this node. */
+  get boot(): string {
+    return `n${this.num}.${this.#boots}`;
+  }
+
+  /** Power on. */
+  start(): void {
+    if (this.up) return;
+    this.#boots++;
+    this.halted = false;
+    this.world.journal.event(`n${this.num}`, 'boot', { boot: this.#boots });
+    this.#boot = this.#life('guard');
+    this.disk.reboot();
+    this.guard = createFakeGuard(this.#boot.clock);
+    this.machine = this.#newMachine();
+    this.machine.freeze(true);
+    const { machine } = this;
+    this.guard.onChange = (frozen) => {
+      this.world.journal.event(this.boot, frozen ? 'frozen' : 'thawed');
+      machine.freeze(frozen);
+    };
+    const { guard } = this;
+    const plainKill = guard.kill.bind(guard);
+    guard.kill = () => {
+      this.world.journal.event(this.boot, 'guard kills', { processes: machine.processes.size });
+      for (const pid of [...machine.processes.keys()]) machine.signal(pid, 9);
+      return plainKill();
+    };
+    this.ports = fakePorts(this.machine);
+    for (const service of serviceNames) this.startService(service);
+  }
+
+  /** SIGKILL of the guard, or the power goes: everything of this boot is gone. */
+  kill(why: string): void {
+    if (!this.up) return;
+    this.world.journal.event(`n${this.num}`, `killed: ${why}`);
+    this.membership = undefined;
+    for (const life of this.lives.values()) life.end();
+    this.lives.clear();
+    this.failpoints.clear();
+    this.trap = undefined;
+    this.#boot.end();
+    this.machine.die();
+  }
+
+  startService(service: ServiceName): void {
+    if (!this.up || this.lives.get(service)?.alive) return;
+    const life = this.#life(`${service}.${++this.#starts}`, service);
+    this.lives.set(service, life);
+    this.world.journal.event(life.name, 'starts');
+    if (this.halted) life.pause();
+    startService(this, service, life);
+  }
+
+  /** kill -9 of one service; its supervisor starts it again. */
+  killService(service: ServiceName, why: string): void {
+    const life = this.lives.get(service);
+    if (!life?.alive) return;
+    this.world.journal.event(life.name, `killed: ${why}`);
+    if (service === 'clms') this.membership = undefined;
+    life.end();
+    const delayMs = this.#random.between(restartMs[0], restartMs[1]);
+    this.#boot.clock.after(delayMs, () => this.startService(service));
+  }
+
+  /** The machine is stopped and goes on later, without knowing. */
+  halt(on: boolean): void {
+    if (!this.up || this.halted === on) return;
+    this.world.journal.event(`n${this.num}`, on ? 'halted' : 'goes on');
+    const all = [this.#boot, ...this.lives.values()];
+    if (on) {
+      this.halted = true;
+      for (const life of all) life.pause();
+      return;
+    }
+    for (const life of all) life.resume();
+    // Until the guard has run, what ran when the machine stopped may run on: that is promised only in ms.
+    this.world.clock.after(1, () => {
+      this.halted = false;
+    });
+  }
+
+  probed(token: string): void {
+    this.#onProbe(this.num, token);
+  }
+
+  async failpoint(name: FailpointName, life: Life): Promise<void> {
+    const what = this.failpoints.get(name);
+    if (!what || !life.alive) return;
+    this.failpoints.delete(name);
+    if (what === 'node') this.kill(`at ${name}`);
+    else this.killService('vproc', `at ${name}`);
+    // Whoever is dead does not come back from here.
+    await new Promise(() => {});
+  }
+
+  #newMachine(): FakeMachine {
+    const { low, high } = pidRange(this.num, 16);
+    return new FakeMachine({ clock: this.#boot.clock, low, high, tickMs: programTickMs });
+  }
+
+  #life(name: string, service?: ServiceName): Life {
+    return new Life({
+      name: `n${this.num}.${name}`,
+      world: this.world.clock,
+      shape: this.#shape,
+      portDelayMs: () => this.#random.between(0, 1),
+      onPortCall: (port, method) => this.#spring(service, port, method),
+    });
+  }
+
+  #spring(
+    service: ServiceName | undefined,
+    port: string,
+    method: string,
+  ): 'before' | 'after' | undefined {
+    const { trap } = this;
+    if (!trap || trap.service !== service || trap.left-- > 0) return undefined;
+    this.trap = undefined;
+    this.world.journal.event(`n${this.num}.${service}`, `dies ${trap.when} ${port}.${method}`);
+    const life = this.lives.get(service);
+    if (service === 'clms') this.membership = undefined;
+    this.#boot.clock.after(this.#random.between(restartMs[0], restartMs[1]), () => {
+      if (!life?.alive) this.startService(service);
+    });
+    return trap.when;
+  }
+}
