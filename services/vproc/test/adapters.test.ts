@@ -137,4 +137,149 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
       `python: ${freezes.map((ms) => ms.toFixed(0)).join(' ')} ms frozen, ${sent} lines in`,
     );
   }, 90_000);
+
+  test('vproc killed under load and begun again: nothing lost or doubled either way', async () => {
+    const { pid } = await nodes[0].ask('run', { argv: ['python3', '-u', busy, '4000'] });
+    let fed = 0;
+    let sent = 0;
+    for (let round = 0; round < 5; round++) {
+      for (let batch = 0; batch < 20; batch++) {
+        let text = '';
+        for (let n = 0; n < 200; n++, sent++) text += `${sent} ${crc32(String(sent))}\n`;
+        await nodes[0].ask('append', { pid, offset: fed, text });
+        fed += text.length;
+      }
+      await nodes[0].restartDriver();
+      expect(await nodes[0].ask('adopt')).toContain(pid);
+    }
+    await nodes[0].ask('endInput', { pid });
+    await until('both streams at their end', async () => {
+      const states = await nodes[0].ask('state', { pid });
+      return states.slice(1).every((state: { eof: boolean }) => state.eof) ? true : undefined;
+    });
+    const errors = (await output(nodes[0], pid, 'err')).trimEnd().split('\n');
+    expect(errors.filter((line) => line.startsWith('BAD'))).toEqual([]);
+    expect(errors).toContain(`input ended at ${sent}`);
+    const lines = (await output(nodes[0], pid, 'out')).trimEnd().split('\n');
+    const numbers = lines.slice(0, -1);
+    expect(numbers).toEqual(numbers.map((_, i) => String(i)));
+  }, 60_000);
+
+  test('a terminal moves: the shell goes on, sees its size, and ends by ^D', async () => {
+    const { pid } = await nodes[0].ask('run', {
+      argv: ['bash', '--norc', '--noprofile', '-i'],
+      tty: { rows: 30, cols: 100 },
+      env: { PS1: '$ ', TERM: 'dumb' },
+    });
+    let typed = 0;
+    const type = async (node: TestNode, text: string): Promise<void> => {
+      typed = await node.ask('append', { pid, offset: typed, text });
+    };
+    const shows = (node: TestNode, text: string): Promise<true> =>
+      until(`the terminal shows ${text}`, async () =>
+        (await output(node, pid, 'tty')).includes(text) ? true : undefined,
+      );
+    await type(nodes[0], 'x=kept; echo first-$((40+2)); stty size\n');
+    await shows(nodes[0], 'first-42');
+    await shows(nodes[0], '30 100');
+    const [a, b] = nodes;
+    for (const [n, from, to] of [
+      [0, a, b],
+      [1, b, a],
+      [2, a, b],
+    ] as const) {
+      await from.ask('move', { pid, to: to.socket, moveId: moveId(300 + n) });
+      await type(to, `echo $x-${n}; tty; stty size\n`);
+      await shows(to, `kept-${n}`);
+    }
+    const [, last] = nodes;
+    await last.ask('resize', { pid, rows: 50, cols: 132 });
+    await type(last, 'stty size; echo end-$?\n');
+    await shows(last, '50 132');
+    await type(last, 'sleep 100\n');
+    await until('the job', async () =>
+      (await last.ask('scan')).some((each: { command: string }) => each.command === 'sleep 100')
+        ? true
+        : undefined,
+    );
+    await type(last, '\u0003');
+    await type(last, 'echo back-$?\n');
+    await shows(last, 'back-130');
+    await last.ask('endInput', { pid });
+    const exit = await until('its exit', async () =>
+      (await last.ask('exits')).findLast((record: { pid: number }) => record.pid === pid),
+    );
+    expect(exit.status).toMatchObject({ signal: null });
+  }, 60_000);
+
+  test('a child that was stopped stays stopped, the rest goes on', async () => {
+    const script = 'sleep 1000 & kill -STOP $!; i=0; while :; do echo $((i++)); sleep 0.01; done';
+    const { pid } = await nodes[0].ask('run', { argv: ['bash', '-c', script] });
+    await until('output', async () =>
+      (await endOf(nodes[0], pid, 'out')) > 20 ? true : undefined,
+    );
+    const moved = await nodes[0].ask('move', { pid, to: nodes[1].socket, moveId: moveId(400) });
+    expect(moved.stoppedBefore).toHaveLength(1);
+    const before = await endOf(nodes[1], pid, 'out');
+    await until('output', async () =>
+      (await endOf(nodes[1], pid, 'out')) > before + 20 ? true : undefined,
+    );
+    const states = new Map<number, string>(
+      (await nodes[1].ask('scan')).map((each: { pid: number; state: string }) => [
+        each.pid,
+        each.state,
+      ]),
+    );
+    expect(states.get(moved.stoppedBefore[0])).toBe('stopped');
+    expect(states.get(pid)).not.toBe('stopped');
+    await nodes[1].ask('signal', { pid: moved.stoppedBefore[0], signal: 9 });
+    await nodes[1].ask('signal', { pid, signal: 9 });
+  }, 30_000);
+
+  test('a periodic timerfd that had expired unread ticks on after the move', async () => {
+    const program = [
+      'import os,ctypes,struct,time,sys',
+      'c=ctypes.CDLL(None)',
+      'fd=c.timerfd_create(1,0)',
+      'spec=ctypes.create_string_buffer(struct.pack("qqqq",0,20_000_000,0,20_000_000))',
+      'assert c.timerfd_settime(fd,0,spec,None)==0',
+      'os.write(1,b"start\\n"); time.sleep(1)',
+      'while True: os.read(fd,8); os.write(1,b"tick\\n")',
+    ].join('\n');
+    const { pid } = await nodes[0].ask('run', { argv: ['python3', '-c', program] });
+    await until('its start', async () =>
+      (await endOf(nodes[0], pid, 'out')) > 0 ? true : undefined,
+    );
+    await new Promise((done) => setTimeout(done, 100)); // expired by now, and not read: it sleeps a second
+    await nodes[0].ask('move', { pid, to: nodes[1].socket, moveId: moveId(500) });
+    await until('ticks', async () => ((await endOf(nodes[1], pid, 'out')) > 30 ? true : undefined));
+    await nodes[1].ask('signal', { pid, signal: 9 });
+  }, 30_000);
+
+  test.each([
+    ['code 42', { code: 42, signal: null }, '42'],
+    ['SIGSEGV', { code: null, signal: 'SIGSEGV' }, '139'],
+  ])(
+    "a stub ends as its process did: the parent's wait returns %s",
+    async (_, status, shown) => {
+      const script = 'sleep 1000 & echo $!; wait $!; echo "waited $?"; sleep 1000';
+      const { pid } = await nodes[0].ask('run', { argv: ['bash', '-c', script] });
+      const child = await until('the child', async () => {
+        const text = await output(nodes[0], pid, 'out');
+        return text.endsWith('\n') ? Number(text) : undefined;
+      });
+      const dumped = await nodes[0].ask('dumpAndStay', { pid: child, moveId: moveId(600) });
+      const ref = await nodes[0].ask('replace', { ref: dumped.tasks[0] });
+      const [stub] = (await nodes[0].ask('scan')).filter(
+        (each: { pid: number }) => each.pid === child,
+      );
+      expect(stub).toMatchObject({ ppid: pid, command: expect.stringContaining('--stand') });
+      await nodes[0].ask('end', { ref, status: { pid: child, ...status } });
+      await until('the wait', async () =>
+        (await output(nodes[0], pid, 'out')).includes(`waited ${shown}\n`) ? true : undefined,
+      );
+      await nodes[0].ask('signal', { pid, signal: 9 });
+    },
+    30_000,
+  );
 });

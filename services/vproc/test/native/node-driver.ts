@@ -1,36 +1,20 @@
 // Runs inside one node of the adapter tests, as child of nothing but the test: the Linux adapters wired
 // together, obeying one line of JSON at a time on standard input, answering one on standard output.
 // `move` is the happy path of the protocol and nothing more; what may fail is the service's own test.
+import { rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { deserialize, serialize } from 'node:v8';
 import { systemClock } from '@ssi/linux';
 import { noLog } from '@ssi/ports';
-import { linuxCriu } from '../../src/adapters/criu.linux.ts';
-import { linuxImages } from '../../src/adapters/files.linux.ts';
-import { GuardClient } from '../../src/adapters/guard.linux.ts';
-import { linuxPreflight } from '../../src/adapters/preflight.linux.ts';
-import { linuxProcesses } from '../../src/adapters/procfs.linux.ts';
-import { linuxSpawner } from '../../src/adapters/spawn.linux.ts';
-import { linuxStreamStore } from '../../src/adapters/streams.linux.ts';
+import { linuxMachine } from '../../src/adapters/machine.linux.ts';
 import type { DumpResult } from '../../src/ports.ts';
 
 const [nodeDir = '', cgroup = '', tools = '', listenPath = ''] = process.argv.slice(2);
 const clock = systemClock();
-const log = noLog;
-const guard = new GuardClient({ socketPath: `${nodeDir}/guard.sock`, clock });
-const cgroupProcs = [`${cgroup}/cgroup.procs`];
-const processes = linuxProcesses({ cgroupProcs: cgroupProcs[0] ?? '', nodeDir, clock });
-const spawner = linuxSpawner({ spawnPath: `${tools}/native/ssi-spawn`, cgroupProcs, processes });
-const streams = linuxStreamStore({ nodeDir, guard, clock, log });
-const imagesDir = `${nodeDir}/images`;
-const images = linuxImages(imagesDir);
-const criu = linuxCriu({
-  ...{ criuPath: `${tools}/bin/criu`, nftPath: `${tools}/bin/nft` },
-  ...{ imagesDir, cgroupProcs, guard, clock, log },
+const { guard, processes, spawner, streams, images, criu, preflight, stub } = linuxMachine({
+  ...{ nodeDir, toolsDir: tools, cgroup, clock, log: noLog },
 });
-
-const preflight = linuxPreflight();
 
 // biome-ignore lint/suspicious/noExplicitAny: a test's own wire
 type Any = any;
@@ -63,6 +47,7 @@ function sendFrame(socket: Socket, value: Any): Promise<void> {
 }
 
 const tasksOf = new Map<string, Any>();
+rmSync(listenPath, { force: true }); // of a predecessor that was killed
 createServer((socket) => {
   frames(socket, async (message) => {
     try {
@@ -229,6 +214,17 @@ const ops: Record<string, (m: Any) => Promise<Any>> = {
       await preflight.inspect({ pids, digests: true, ...(paths ? { streams: paths } : {}) }),
     );
   },
+  adopt: async ({ paused }) => need(await streams.adopt(paused ?? [])),
+  dumpAndStay: async ({ pid, moveId }) => {
+    need(await images.create(moveId));
+    const dump = criu.dump({ moveId, root: pid, shellJob: true });
+    for await (const _ of dump.chunks);
+    return need(await dump.done);
+  },
+  resume: async ({ tasks, stoppedBefore }) => need(await criu.resume(tasks, stoppedBefore)),
+  replace: async ({ ref }) => need(await stub.replace(ref)),
+  end: async ({ ref, status }) => need(await stub.end(ref, status)),
+  resize: async ({ pid, rows, cols }) => need(await streams.resize(pid, { rows, cols })),
   checkFiles: async ({ files }) => preflight.checkFiles(files),
   checkNumbers: async ({ numbers, held }) => preflight.checkNumbers(numbers, held),
 };

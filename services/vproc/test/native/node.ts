@@ -1,7 +1,7 @@
 // A node for the adapter tests: ssi-guard in namespaces of its own on this machine, and node-driver.ts
 // inside it. Names are unique to the run; `stop` leaves nothing behind.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
@@ -31,7 +31,7 @@ export class TestNode {
   readonly socket: string;
   readonly cgroup: string;
   readonly #nodeDir: string;
-  readonly #driver: ChildProcess;
+  #driver: ChildProcess;
   readonly #waiting = new Map<number, { done(value: Any): void; failed(error: Error): void }>();
   #next = 0;
   readonly #lease: NodeJS.Timeout;
@@ -64,24 +64,7 @@ export class TestNode {
     guard.resume();
     this.#lease = setInterval(() => guard.write('lease 5000\n'), 500);
     guard.write('lease 5000\n');
-    this.#driver = spawn(
-      'nsenter',
-      [
-        ...['-t', String(this.pid), '-p', '-m', '-n', '-i', '-u', '--', process.execPath, driver],
-        ...[this.#nodeDir, `${this.cgroup}/programs`, tools, this.socket],
-      ],
-      { stdio: ['pipe', 'pipe', 'inherit'] },
-    );
-    createInterface(this.#driver.stdout as NonNullable<ChildProcess['stdout']>).on(
-      'line',
-      (line) => {
-        const { id, ok, value, detail } = JSON.parse(line);
-        const waiting = this.#waiting.get(id);
-        this.#waiting.delete(id);
-        if (ok) waiting?.done(value);
-        else waiting?.failed(new Error(detail));
-      },
-    );
+    this.#driver = this.#startDriver();
   }
 
   static async start(dir: string, num: number, extra: readonly string[] = []): Promise<TestNode> {
@@ -96,6 +79,43 @@ export class TestNode {
       this.#waiting.set(id, { done, failed });
       this.#driver.stdin?.write(`${JSON.stringify({ id, op, ...message })}\n`);
     });
+  }
+
+  /** SIGKILL of what stands for vproc, and another one. */
+  async restartDriver(): Promise<void> {
+    const [child] = readFileSync(
+      `/proc/${this.#driver.pid}/task/${this.#driver.pid}/children`,
+      'utf8',
+    ).split(' ');
+    const ended = new Promise((done) => this.#driver.once('close', done));
+    process.kill(Number(child), 'SIGKILL');
+    await ended;
+    this.#driver = this.#startDriver();
+    await this.ask('status');
+  }
+
+  #startDriver(): ChildProcess {
+    const child = spawn(
+      'nsenter',
+      [
+        ...['-t', String(this.pid), '-p', '-m', '-n', '-i', '-u', '--', process.execPath, driver],
+        ...[this.#nodeDir, `${this.cgroup}/programs`, tools, this.socket],
+      ],
+      { stdio: ['pipe', 'pipe', 'inherit'] },
+    );
+    createInterface(child.stdout as NonNullable<ChildProcess['stdout']>).on('line', (line) => {
+      const { id, ok, value, detail } = JSON.parse(line);
+      const waiting = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (ok) waiting?.done(value);
+      else waiting?.failed(new Error(detail));
+    });
+    child.once('close', () => {
+      const waiting = [...this.#waiting.values()];
+      this.#waiting.clear();
+      for (const { failed } of waiting) failed(new Error('the driver ended'));
+    });
+    return child;
   }
 
   async stop(): Promise<void> {
