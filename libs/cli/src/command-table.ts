@@ -31,6 +31,13 @@ const openssi = entry("OpenSSI's names");
 
 /** In the order of `ssi --help`. */
 export const commandTable: readonly CommandEntry[] = [
+  cluster('up', 'start a cluster on this machine', () => import('./commands/up.ts')),
+  cluster('down', 'take a cluster of this machine down', () => import('./commands/down.ts')),
+  cluster(
+    'node',
+    'start, stop or kill one node of this machine',
+    () => import('./commands/node.ts'),
+  ),
   cluster(
     'nodes',
     'nodes of the cluster, their states and services',
