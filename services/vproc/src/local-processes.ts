@@ -19,10 +19,25 @@ const scanMs = 100;
 const exitsMax = 4_096;
 /** Ends of processes nobody knows (yet): `run` learns of a short-lived program only after its end. */
 const strangersMax = 1_024;
+/** Ends kept over a restart; the oldest goes first. */
+const storedEndsMax = 512;
+/** What stands in for a process that no scan saw. */
+const unknown = {
+  ppid: 0,
+  tids: [],
+  state: 'running',
+  command: '',
+  uid: 0,
+  rssBytes: 0,
+  cpuMs: 0,
+} as const;
 /** The guard writes an end before it reaps; following its file takes ms. */
 const exitLineMs = 400;
 
-interface StoredIdentity extends ProcessRef, Identity {}
+interface StoredIdentity extends ProcessRef, Identity {
+  /** It ended, and nobody has waited for it yet. */
+  readonly ended?: OriginEntry;
+}
 const stateKey = (pid: number): string => pid.toString(16).padStart(32, '0');
 const refKey = (r: ProcessRef): string => `${r.pid}:${r.startTicks}`;
 
@@ -44,6 +59,8 @@ export class LocalProcesses {
   /** Copies that count for nothing here: those of a target before its commit, of a source after it. */
   private readonly hidden = new Set<number>();
   private readonly strangers = new Map<string, ExitStatus>();
+  private readonly storedEnds = new Set<number>();
+  private readonly endsOnDisk = new Set<number>();
   /** Ends that were told. */
   private readonly reported = new Set<string>();
   /** No longer in /proc, and the guard has not said how they ended. */
@@ -68,7 +85,9 @@ export class LocalProcesses {
     if (stored.ok)
       for (const { record } of stored.value) {
         const id = record as StoredIdentity;
-        if (typeof id.pid === 'number') this.identities.set(refKey(id), id);
+        if (typeof id.pid !== 'number') continue;
+        if (id.ended) this.keepExit(id.ended);
+        else this.identities.set(refKey(id), id);
       }
     await this.refresh();
     ports.processes.followExits(undefined, (records) => this.ended(records));
@@ -142,8 +161,12 @@ export class LocalProcesses {
         this.vanished.get(refKey(r)) ?? this.vanished.get(refKey(unseen)) ?? this.table.get(r.pid);
       this.vanished.delete(refKey(r));
       this.vanished.delete(refKey(unseen));
+      const stored = this.identities.get(refKey(r));
       if (entry && (entry.startTicks === r.startTicks || entry.startTicks === 0))
         changed.push(this.end(entry, r.status));
+      else if (stored && r.startTicks > 0)
+        // It ended while this service was away.
+        changed.push(this.end({ ...unknown, ...stored, pgid: r.pid, sid: r.pid }, r.status));
       else {
         this.strangers.set(refKey(r), r.status);
         for (const oldest of this.strangers.keys()) {
@@ -166,15 +189,37 @@ export class LocalProcesses {
       table.delete(entry.pid);
       this.table = table;
     }
-    this.exits.delete(entry.pid);
-    this.exits.set(entry.pid, exited);
+    this.keepExit(exited);
+    const stored = this.identities.get(refKey(entry));
+    if (stored) this.storeEnd(stored, exited);
+    this.onEnd(entry, status);
+    return exited;
+  }
+
+  private keepExit(exited: OriginEntry): void {
+    this.exits.delete(exited.pid);
+    this.exits.set(exited.pid, exited);
     for (const oldest of this.exits.keys()) {
       if (this.exits.size <= exitsMax) break;
       this.exits.delete(oldest);
     }
-    this.forget(entry);
-    this.onEnd(entry, status);
-    return exited;
+  }
+  /** Kept over a restart until somebody waits for it. */
+  private storeEnd(stored: StoredIdentity, ended: OriginEntry): void {
+    this.identities.delete(refKey(stored));
+    remember(this.storedEnds, stored.pid, storedEndsMax);
+    void this.node.deps.ports.state.write(stateKey(stored.pid), { ...stored, ended });
+    for (const pid of this.endsOnDisk) {
+      if (this.storedEnds.has(pid)) continue;
+      this.endsOnDisk.delete(pid);
+      void this.node.deps.ports.state.remove(stateKey(pid));
+    }
+    this.endsOnDisk.add(stored.pid);
+  }
+  /** Somebody waited for it: it is not told again. */
+  reaped(pid: number): void {
+    if (this.exits.delete(pid) && !this.table.has(pid))
+      void this.node.deps.ports.state.remove(stateKey(pid));
   }
 
   /**
@@ -185,15 +230,9 @@ export class LocalProcesses {
     await this.identify(ref, id);
     const seen = await this.node.deps.ports.processes.inspect(ref.pid);
     const entry: ExecEntry = {
-      ppid: 0,
+      ...unknown,
       pgid: ref.pid,
       sid: ref.pid,
-      tids: [],
-      state: 'running',
-      command: '',
-      uid: 0,
-      rssBytes: 0,
-      cpuMs: 0,
       ...known,
       ...(seen?.startTicks === ref.startTicks ? seen : {}),
       ...ref,

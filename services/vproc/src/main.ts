@@ -5,7 +5,9 @@ import { createEndpoint } from '@ssi/ics';
 import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
-import { linuxPorts } from './adapters/ports.linux.ts';
+import { linuxRecords } from './adapters/files.linux.ts';
+import { linuxMachine } from './adapters/machine.linux.ts';
+import { noNativePorts } from './adapters/ports.none.ts';
 import { type Failpoint, failpoints, noFailpoint } from './failpoint.ts';
 import { createVproc } from './service.ts';
 
@@ -77,20 +79,24 @@ const telemetry = await startTelemetry({
   otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
   ...(nats ? { store: natsSpanStore(nats, env.SSI_CLUSTER) } : {}),
 });
-const node = linuxPorts({
-  nodeDir: env.SSI_NODE_DIR,
-  ...(env.SSI_CGROUP ? { cgroup: env.SSI_CGROUP } : {}),
-  tools: fileURLToPath(new URL('../../../.tools', import.meta.url)),
-  clock,
-  log,
-});
+const nodeDir = env.SSI_NODE_DIR;
+const toolsDir = fileURLToPath(new URL('../../../.tools', import.meta.url));
+const machine = env.SSI_CGROUP
+  ? linuxMachine({ nodeDir, toolsDir, cgroup: env.SSI_CGROUP, clock, log })
+  : undefined;
+const ports =
+  machine ??
+  noNativePorts({
+    records: linuxRecords(`${nodeDir}/moves`),
+    state: linuxRecords(`${nodeDir}/vproc`),
+  });
 const vproc = createVproc({
   ics,
   clock,
   random,
   log,
   tracer: telemetry.tracer,
-  ports: node.ports,
+  ports,
   streams,
   failpoint: armed(env.SSI_FAILPOINTS),
   num: env.SSI_NODE,
@@ -108,7 +114,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
       await vproc.stop();
       await telemetry.stop();
       await close();
-      await node.close();
+      await machine?.close();
       process.exit(0);
     })();
   });

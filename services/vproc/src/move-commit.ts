@@ -7,11 +7,14 @@ import { untilAnswered } from './backoff.ts';
 import type { MoveFailure, SourceEvent } from './machine.ts';
 import { numbersOf } from './move-set.ts';
 import type { SourceMove } from './move-source.ts';
+import { hostDown } from './process-table.ts';
 
 const patience = { firstMs: 10, maxMs: 500 };
 /** Longest the tree stands still for a target that does not say whether it could restore. */
 const restoreMs = 60_000;
 const confirmMs = 10_000;
+/** Asked again after this: the request is idempotent, and its server may have been replaced. */
+const askAgainMs = 5_000;
 /** The origin has heard of the move, or hears by the reports; the caller waits no longer for it. */
 const originMs = 2_000;
 
@@ -49,6 +52,7 @@ export function commitSteps(move: SourceMove) {
         return untilAnswered(clock, patience, before(deadline), async () => {
           const reply = await ics.call(vproc, 'moveRestore', peer(), request, {
             context: { ...context, ...(traceparent ? { traceparent } : {}) },
+            timeoutMs: askAgainMs,
           });
           // Only a word of the target itself ends it: its service may just be starting again.
           if (reply.ok || reply.errno === 'ECANCELED' || reply.errno === 'ESTALE') return reply;
@@ -167,7 +171,10 @@ export function commitSteps(move: SourceMove) {
   }
 
   /** What the tree's entries are after the move, as the target will report them too. */
-  function movedEntries(): OriginEntry[] {
+  function movedEntries(moved: boolean): OriginEntry[] {
+    // A target that died with them: nobody else can tell any more.
+    const end = (pid: number) =>
+      moved ? { phase: 'live' as const } : { phase: 'exited' as const, exit: hostDown(pid) };
     return move.record.tasks.map((t) => ({
       pid: t.pid,
       ppid: t.ppid,
@@ -178,12 +185,12 @@ export function commitSteps(move: SourceMove) {
       node: peer(),
       hop: t.hop + 1,
       ...(t.born === undefined ? {} : { born: t.born }),
-      phase: 'live',
+      ...end(t.pid),
     }));
   }
 
-  async function updateOrigin(): Promise<void> {
-    const entries = movedEntries();
+  async function updateOrigin(moved: boolean): Promise<void> {
+    const entries = movedEntries(moved);
     const self = node.self;
     const origins = new Set(entries.map((e) => node.originOf(e.pid)));
     await withSpan(
@@ -218,13 +225,13 @@ export function commitSteps(move: SourceMove) {
     const gone = moved || move.record.phase === 'committed';
     if (gone) {
       parts.moves.departed(pids, peer());
-      if (moved) await updateOrigin();
+      await updateOrigin(moved);
       parts.holds.departed(moveId);
       if (owner !== undefined) {
         parts.streamsMoved(owner, peer());
         await ports.streams.remove(owner);
       }
-    } else if (move.negotiation) void releaseTarget();
+    } else void releaseTarget();
     await closeStream(gone);
     await ports.images.remove(moveId);
     if (move.sent || gone) await ports.criu.cleanUp();

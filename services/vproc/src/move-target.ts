@@ -55,11 +55,16 @@ export class TargetSide implements ActiveMove {
       perform: (effect) => void this.perform(effect),
     });
     this.offView = node.onView(() => this.look());
-    if (fresh)
-      node.deps.clock.after(reservedMs, () => {
-        if (this.phase === 'reserved') this.send({ type: 'abort' });
-      });
-    else this.look();
+    if (!fresh) {
+      this.look();
+      return;
+    }
+    const forget = (): void => {
+      if (this.phase === 'reserved') this.send({ type: 'abort' });
+    };
+    node.deps.clock.after(reservedMs, forget);
+    // Without all of the images nothing can come of it.
+    void this.receiver.done.then((received) => received.ok || forget());
   }
 
   get pids(): ReadonlySet<number> {

@@ -22,6 +22,8 @@ export interface ActiveMove {
 
 export class Moves {
   readonly active = new Map<string, ActiveMove>();
+  /** A move is over on this side: what it said of its processes may be different now. */
+  onOver: (pids: readonly number[]) => void = () => {};
   private readonly went = new Map<number, number>();
   private readonly order = new Set<number>();
 
@@ -29,6 +31,7 @@ export class Moves {
     this.active.set(move.moveId, move);
     void move.over.then(() => {
       if (this.active.get(move.moveId) === move) this.active.delete(move.moveId);
+      this.onOver([...move.pids]);
     });
   }
 

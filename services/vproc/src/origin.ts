@@ -34,6 +34,8 @@ export interface OriginHooks {
   census(range: number, context: CallContext): Promise<OriginEntry[]>;
   /** The tables changed: placeholders may have to follow. */
   changed(): void;
+  /** Its status was taken. */
+  reaped(pid: number): void;
   /** A fork may be too young for the table: look again. */
   refresh(): Promise<void>;
 }
@@ -159,6 +161,7 @@ export class Origin {
 
   private reap(pid: number): void {
     this.table.delete(pid);
+    this.hooks.reaped(pid);
     remember(this.reaped, pid, reapedMax);
   }
 

@@ -16,6 +16,18 @@ export function originOfRange(view: View, range: number): number | undefined {
   );
 }
 
+/**
+ * Who becomes origin of `range` when its present origin dies: it is told the same reports, so that the
+ * ends of what dies with the origin are known. undefined: there is no other node.
+ */
+export function standbyOfRange(view: View, range: number): number | undefined {
+  const origin = originOfRange(view, range);
+  const others = upMembers(view)
+    .map((m) => m.num)
+    .filter((n) => n !== origin);
+  return origin === undefined ? undefined : rendezvous(`origin:${range}`, others);
+}
+
 /** Origin of a pid in a view; undefined as for `originOfRange`. */
 export const originOf = (view: View, pid: number): number | undefined =>
   originOfRange(view, rangeOf(pid, view.pidBits));

@@ -1,11 +1,11 @@
 // Tells origins what changed here: batched for a few ms, one report at a time to each node, built from
 // the present state when it is sent, and sent again until acknowledged. A process is told to the origin
-// of every range whose numbers it uses: pid, threads, group and session.
-import { type OriginEntry, rangeOf, vproc } from '@ssi/contracts';
+// of every range whose numbers it uses: pid, threads, group and session; and to who would be origin next.
+import { type OriginEntry, rangeOf, type View, vproc } from '@ssi/contracts';
 import { untilAnswered } from './backoff.ts';
 import type { LocalNode } from './local-node.ts';
 import { numbersOf } from './move-set.ts';
-import { originOfRange } from './pid.ts';
+import { originOfRange, standbyOfRange } from './pid.ts';
 
 const batchMs = 10;
 const patience = { firstMs: 50, maxMs: 1_000 };
@@ -24,7 +24,9 @@ export interface ReportSource {
 export class Reporter {
   private readonly node: LocalNode;
   private readonly source: ReportSource;
-  /** By range: what its origin has still to hear. true: gone. */
+  /**
+   * What has still to be heard, by range: k by the origin of range k, -k by its standby. true: gone.
+   */
   private readonly pending = new Map<number, Map<number, boolean>>();
   /** Ranges that were ever told of a pid: a process that left a group is told to the old group's too. */
   private readonly told = new Map<number, Set<number>>();
@@ -36,9 +38,9 @@ export class Reporter {
     this.source = source;
     node.onView((_view, before) => {
       for (const [pid, ranges] of this.told)
-        for (const range of ranges)
-          if (!before || this.node.originOfRange(range) !== originOfRange(before, range))
-            this.mark(range, pid, false);
+        for (const key of [...ranges].flatMap((r) => [r, -r]))
+          if (!before || this.destination(key) !== destinationIn(before, key))
+            this.mark(key, pid, false);
       this.flush();
     });
   }
@@ -48,10 +50,11 @@ export class Reporter {
       const ranges = this.told.get(e.pid) ?? new Set<number>();
       for (const r of this.rangesOf(e)) ranges.add(r);
       this.told.set(e.pid, ranges);
-      for (const range of ranges) this.mark(range, e.pid, false);
+      for (const range of ranges) this.markBoth(range, e.pid, false);
     }
     for (const pid of gone) {
-      for (const range of this.told.get(pid) ?? this.rangesOf({ pid })) this.mark(range, pid, true);
+      for (const range of this.told.get(pid) ?? this.rangesOf({ pid }))
+        this.markBoth(range, pid, true);
       this.told.delete(pid);
     }
     this.flushHere();
@@ -84,6 +87,14 @@ export class Reporter {
     this.pending.set(range, marks);
   }
 
+  private markBoth(range: number, pid: number, gone: boolean): void {
+    this.mark(range, pid, gone);
+    this.mark(-range, pid, gone);
+  }
+  private destination(key: number): number | undefined {
+    return this.node.view && destinationIn(this.node.view, key);
+  }
+
   private schedule(): void {
     if (this.timer) return;
     this.timer = true;
@@ -97,14 +108,14 @@ export class Reporter {
     if (this.node.stopped) return;
     this.flushHere();
     for (const range of this.pending.keys()) {
-      const to = this.node.originOfRange(range);
+      const to = this.destination(range);
       if (to !== undefined && to !== this.node.num && !this.busy.has(to)) void this.sendTo(to);
     }
   }
 
   private flushHere(): void {
     for (const range of [...this.pending.keys()])
-      if (this.node.originOfRange(range) === this.node.num) {
+      if (this.destination(range) === this.node.num) {
         const batch = this.take([range], Number.POSITIVE_INFINITY);
         this.source.applyHere(batch.entries, batch.gone);
       }
@@ -132,7 +143,7 @@ export class Reporter {
   private async sendTo(to: number): Promise<void> {
     this.busy.add(to);
     const mine = (): number[] =>
-      [...this.pending.keys()].filter((r) => this.node.originOfRange(r) === to);
+      [...this.pending.keys()].filter((key) => this.destination(key) === to);
     const wanted = (): boolean => !this.node.stopped && mine().length > 0;
     while (wanted()) {
       const done = await untilAnswered(this.node.deps.clock, patience, wanted, async () => {
@@ -158,3 +169,6 @@ export class Reporter {
     return reply.ok;
   }
 }
+
+const destinationIn = (view: View, key: number): number | undefined =>
+  key > 0 ? originOfRange(view, key) : standbyOfRange(view, -key);

@@ -53,6 +53,7 @@ export function createVproc(deps: VprocDeps): Vproc {
     census,
     changed: () => void holds.sync(),
     refresh: () => local.refresh(),
+    reaped: (pid) => local.reaped(pid),
   });
   const holds = new Holds(node, local, origin.table);
   const reporter = new Reporter(node, {
@@ -75,6 +76,15 @@ export function createVproc(deps: VprocDeps): Vproc {
   const migrations = new Migrations(parts);
   const runs = new Runs(node, local);
   const signals = new Signals({ node, local, moves, origin });
+
+  moves.onOver = (pids) => {
+    reporter.tell(
+      pids.flatMap((pid) => current(pid) ?? []),
+      [],
+    );
+    retention.look();
+    void holds.sync();
+  };
 
   /** What this node says of a pid now. */
   function current(pid: number): OriginEntry | undefined {

@@ -27,6 +27,7 @@ interface Server {
 }
 
 const hopMs = 1;
+const resendMs = 200;
 
 export class FakeNet {
   readonly clock: Clock;
@@ -90,6 +91,15 @@ export class FakeNet {
             signal: abort.signal,
           };
           const body = contract.ops[op]?.request.parse(structuredClone(request));
+          // A resend that meets another life of the server is not run: that is all the caller learns.
+          const probe = (): void => {
+            if (!pending.has(entry)) return;
+            const now = this.servers.get(`${to}.${contract.name}`);
+            if (now && now.life !== server.life && now.life.alive)
+              entry.end(fail('ETIMEDOUT', `${key}: the server was replaced`));
+            else this.clock.after(resendMs, probe);
+          };
+          this.clock.after(resendMs, probe);
           void Promise.resolve(handler(body, served)).then((reply) => {
             if (!server.life.alive || !this.linked(node, to)) return;
             this.clock.after(hopMs, () => entry.end(structuredClone(reply) as never));

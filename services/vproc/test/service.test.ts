@@ -4,15 +4,7 @@ import assert from 'node:assert/strict';
 import { vproc } from '@ssi/contracts';
 import { describe, test } from 'vitest';
 import { FakeCluster } from './fake-cluster.ts';
-
-/** Every number from 0 to the last, once, in order. */
-export function assertLines(text: string, pid: number): number {
-  const lines = text.split('\n').slice(0, -1);
-  lines.forEach((line, i) => {
-    assert.equal(line, `${pid} ${i}`);
-  });
-  return lines.length;
-}
+import { assertLines } from './lines.ts';
 
 const started = (): Promise<FakeCluster> => new FakeCluster(3).start();
 const outOf = (c: FakeCluster, node: number, pid: number): string =>

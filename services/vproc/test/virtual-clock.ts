@@ -15,6 +15,8 @@ export class VirtualClock implements Clock {
   private now = 1_000;
   private order = 0;
   private timers: Due[] = [];
+  /** Called after each timer: what must hold at every instant is checked here. */
+  onStep: () => void = () => {};
 
   nowMs(): number {
     return this.now;
@@ -55,6 +57,7 @@ export class VirtualClock implements Clock {
       if (next.cancelled) continue;
       next.fn();
       await promisesDone();
+      this.onStep();
     }
   }
 
