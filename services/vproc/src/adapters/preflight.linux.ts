@@ -111,6 +111,8 @@ function deviceReasons(
   };
   const ownTerminals = new Set([...tree.values()].flat().flatMap(({ ttyIndex }) => ttyIndex ?? []));
   const types = mountTypes(pid);
+  // It ended while we looked: what is gone stands in no way.
+  if (types.byId.size === 0) return [];
   for (const { fd, link, mountId, device, watchedDevices } of tree.get(pid) ?? []) {
     const name = `descriptor ${fd}: ${link}`;
     const kind = link.startsWith('anon_inode:') && anonymous.find(([form]) => form.test(link));
