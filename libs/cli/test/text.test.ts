@@ -13,7 +13,8 @@ import { fail } from '@ssi/contracts';
 import type { SpanRecord } from '@ssi/telemetry';
 import { describe, expect, test } from 'vitest';
 import { usage } from '../src/commands/top.ts';
-import { atLeast, lookAt, missingCapabilities } from '../src/doctor.ts';
+import { atLeast, lookAt } from '../src/finding.ts';
+import { missingCapabilities } from '../src/machine-checks.ts';
 
 describe('arguments of kill', () => {
   test.each([

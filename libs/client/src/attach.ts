@@ -9,9 +9,12 @@ import {
   type ExitStatus,
   type Failure,
   fail,
+  findMember,
+  type Incarnation,
   ok,
   type Reply,
   type ReplyOf,
+  sameIncarnation,
   upMembers,
   vproc,
 } from '@ssi/contracts';
@@ -132,6 +135,7 @@ export function attach(
     let lastNode = 0;
     let pause = pauseMs.first;
     let brokenAt: number | undefined;
+    let watching: { stop(): void } | undefined;
     try {
       while (!closing.signal.aborted) {
         const opened = await open();
@@ -162,6 +166,8 @@ export function attach(
         }
         const { grant, node } = opened.value;
         stream = streamReply.value;
+        watching?.stop();
+        watching = endWithNode(views, node, stream);
         cursor ??= outputCursor(startOffsets(grant, options.from ?? 'start'));
         ends ??= options.follow === false ? endOffsets(grant) : undefined;
         send([attachKind.open, cursor.from()]);
@@ -211,6 +217,7 @@ export function attach(
         pause = Math.min(pause * 2, pauseMs.max);
       }
     } finally {
+      watching?.stop();
       stream?.destroy();
       stream = undefined;
       endInputSide();
@@ -252,6 +259,19 @@ export function attach(
       endInputSide();
     },
   };
+}
+
+/**
+ * A node that loses its power closes no connection: when the view no longer has this life of it, we do.
+ */
+function endWithNode(views: ViewSource, node: number, stream: Stream): { stop(): void } {
+  let life: Incarnation | undefined;
+  return views.watch((view) => {
+    const member = findMember(view, node);
+    life ??= member?.incarnation;
+    if (member?.state !== 'UP' || (life && !sameIncarnation(life, member.incarnation)))
+      stream.destroy();
+  });
 }
 
 /** After these there is nothing to try again. */

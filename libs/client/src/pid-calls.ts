@@ -4,6 +4,7 @@ import {
   type Errno,
   fail,
   type IcsErrno,
+  type Op,
   type OriginEntry,
   type Reply,
   type RequestOf,
@@ -34,6 +35,8 @@ const deadlineDefaultMs = 15_000;
 /** A process that moves while it is asked for is followed this often. */
 const followMax = 8;
 const pauseMs = { first: 25, max: 500 };
+/** One try of an operation whose contract names no time of its own. */
+const callDefaultMs = 5_000;
 
 export interface PidCalls {
   atOrigin<K extends VprocOp>(
@@ -70,13 +73,16 @@ export function pidCalls(link: ClientLink, views: ViewSource): PidCalls {
       const to: Target = follow === undefined ? await target() : { ok: true, value: follow };
       if (!to.ok) return to as OpReply<K>;
       const leftMs = endMs - clock.nowMs();
+      const { longPoll, timeoutMs = callDefaultMs }: Op = vproc.ops[op];
+      const watching = views.watch();
       const reply = await ics.call(vproc, op, to.value, request, {
-        timeoutMs: Math.max(1, leftMs),
+        timeoutMs: Math.max(1, longPoll ? leftMs : Math.min(leftMs, timeoutMs)),
         ...(options.traceparent && {
           context: { priority: 0, traceparent: options.traceparent },
         }),
         ...(options.signal && { signal: options.signal }),
       });
+      watching.stop();
       if (reply.ok) return reply;
       const { errno } = reply;
       if (options.signal?.aborted) return reply;

@@ -5,6 +5,7 @@ import {
   type Errno,
   type ExitStatus,
   fail,
+  findMember,
   type Incarnation,
   type NodeState,
   type OriginEntry,
@@ -134,9 +135,11 @@ export function createSsi(link: ClientLink): Ssi {
   };
 
   const checkNode = async (num: number): Answer<View> => {
-    const view = await views.current();
+    let view = await views.current();
+    // Before we say no: it may just have come up.
+    if (view.ok && findMember(view.value, num)?.state !== 'UP') view = await views.refresh();
     if (!view.ok) return view;
-    const member = view.value.members.find((m) => m.num === num);
+    const member = findMember(view.value, num);
     if (member?.state === 'UP') return view;
     const up = upMembers(view.value).map((m) => m.num);
     return member

@@ -1,19 +1,29 @@
 // The newest view a client has seen. A client is no member: nobody pushes views to it, so it asks, and
 // asks again when an answer shows that its view is old.
 import { clms, fail, type IcsErrno, ok, type Reply, upMembers, type View } from '@ssi/contracts';
+import type { Timer } from '@ssi/ports';
 import type { ClientLink } from './link.ts';
 
 /** A view younger than this is not asked for again, ms: one heartbeat. */
 const freshMs = 100;
+/** An older one is asked for again before it is used, ms. */
+const staleMs = 1_000;
+/** While something is waited for the view is looked at this often, besides each hint of the bus. */
+const watchMs = 1_000;
 const answerMs = 2_000;
 /** Nodes are looked for up to this number where no seed answers. */
 const searchMax = 63;
 
 export interface ViewSource {
-  /** The cached view if there is one. */
+  /** The cached view, unless it is older than a second. */
   current(): Promise<Reply<View, ViewErrno>>;
   /** Asks again, unless that was only just done. */
   refresh(): Promise<Reply<View, ViewErrno>>;
+  /**
+   * Looks again whenever the bus hints at a change, and every second, until stopped: a call or a
+   * connection to a node that died without a word only ends because the view says so.
+   */
+  watch(onView?: (view: View) => void): { stop(): void };
 }
 export type ViewErrno = 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EAGAIN';
 
@@ -22,7 +32,9 @@ interface Answer {
   readonly leased: boolean;
 }
 
-export function viewSource(link: Pick<ClientLink, 'ics' | 'clock' | 'seeds'>): ViewSource {
+export function viewSource(
+  link: Pick<ClientLink, 'ics' | 'clock' | 'seeds' | 'onEvent'>,
+): ViewSource {
   let known: { view: View; atMs: number } | undefined;
   let asking: Promise<Reply<View, ViewErrno>> | undefined;
 
@@ -76,8 +88,35 @@ export function viewSource(link: Pick<ClientLink, 'ics' | 'clock' | 'seeds'>): V
     return asking;
   };
 
-  return {
-    refresh,
-    current: () => (known ? Promise.resolve(ok(known.view)) : refresh()),
+  const current = async (): Promise<Reply<View, ViewErrno>> => {
+    if (known && link.clock.nowMs() - known.atMs <= staleMs) return ok(known.view);
+    const reply = await refresh();
+    // Nobody answers just now: the last one we know is the best there is.
+    return !reply.ok && known ? ok(known.view) : reply;
   };
+
+  const watch: ViewSource['watch'] = (onView) => {
+    let timer: Timer | undefined;
+    let stopped = false;
+    const look = (): void => {
+      timer?.cancel();
+      void refresh().then((reply) => {
+        if (stopped) return;
+        if (reply.ok) onView?.(reply.value);
+        timer?.cancel();
+        timer = link.clock.after(watchMs, look);
+      });
+    };
+    const hints = link.onEvent(look);
+    timer = link.clock.after(watchMs, look);
+    return {
+      stop: () => {
+        stopped = true;
+        timer?.cancel();
+        hints.stop();
+      },
+    };
+  };
+
+  return { refresh, current, watch };
 }

@@ -114,6 +114,22 @@ describe('attach: output', () => {
     expect(seen.at(-1)).toEqual({ type: 'exit', status });
   });
 
+  test('its node loses its power: no connection closes, and still the end is told', async () => {
+    const { cluster, program, ssi } = await start();
+    const status = { pid, code: null, signal: 'SIGKILL', reason: 'EHOSTDOWN' as const };
+    program.write(bytesOf('last words'));
+    const seen: AttachEvent[] = [];
+    for await (const event of ssi.attach(pid).events()) {
+      seen.push(event);
+      if (textOf(seen) !== 'last words') continue;
+      cluster.unreachable.add(1);
+      cluster.view = viewOf(6, { 1: 'DOWN', 2: 'UP', 3: 'UP' });
+      program.exit = status; // known to the surrogate; the connection is left hanging
+      cluster.handlers['vproc.attach'] = () => fail('ENOENT', 'not here');
+    }
+    expect(seen.at(-1)).toEqual({ type: 'exit', status });
+  });
+
   test('ESRCH: no such process; ENOENT: one that has no streams', async () => {
     const { cluster, program, ssi } = await start();
     expect(await collect(ssi.attach(65_999).events())).toMatchObject([

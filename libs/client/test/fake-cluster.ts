@@ -4,6 +4,7 @@ import type { ClientLink } from '@ssi/client';
 import {
   type Contract,
   fail,
+  findMember,
   type Incarnation,
   type Op,
   ok,
@@ -110,6 +111,8 @@ export async function fakeCluster(view: View): Promise<FakeCluster> {
     clock,
     global: false,
   });
+  /** Calls in work: as in ICS, they end with EHOSTDOWN when the view says that the node left. */
+  const pending: { to: number; end: () => void }[] = [];
   const call = async (
     contract: Contract,
     op: string,
@@ -127,7 +130,13 @@ export async function fakeCluster(view: View): Promise<FakeCluster> {
     if (!parsed.success) return fail('EBADMSG', parsed.error.message);
     const handler = cluster.handlers[name];
     if (!handler) return fail('ENOSYS', name);
-    const answered = Promise.resolve(handler(parsed.data as never, to)) as Promise<Reply<unknown>>;
+    const left = new Promise<Reply<unknown>>((done) => {
+      pending.push({ to, end: () => done(fail('EHOSTDOWN', `node ${to} left`)) });
+    });
+    const answered = Promise.race([
+      left,
+      Promise.resolve(handler(parsed.data as never, to)) as Promise<Reply<unknown>>,
+    ]);
     if (options?.timeoutMs === undefined) return answered;
     const ms = options.timeoutMs;
     const aborted = new Promise<Reply<unknown>>((done) =>
@@ -151,7 +160,10 @@ export async function fakeCluster(view: View): Promise<FakeCluster> {
     }),
     send: () => {},
     serve: () => {},
-    setView: (v) => void cluster.taken.push(v.transid),
+    setView: (v) => {
+      cluster.taken.push(v.transid);
+      for (const p of pending) if (findMember(v, p.to)?.state !== 'UP') p.end();
+    },
     close: async () => {},
   };
   const cluster: FakeCluster = {

@@ -101,6 +101,27 @@ describe('client: where a call goes', () => {
     expect(cluster.taken.at(-1)).toBe(6);
   });
 
+  test('an origin that hangs is not waited for to the end: the surrogate is asked in time', async () => {
+    const { cluster, ssi } = await start();
+    cluster.handlers['vproc.where'] = (_r, at) => {
+      if (at !== 1) return ok({ entry: entry(2) });
+      cluster.view = viewOf(6, { 1: 'DOWN', 2: 'UP', 3: 'UP' });
+      return new Promise(() => {});
+    };
+    expect(await ssi.where(pid)).toMatchObject({ ok: true });
+  });
+
+  test('a node that came up just now is not refused by an old view', async () => {
+    const { cluster, ssi } = await start(viewOf(5, { 1: 'UP', 2: 'DOWN' }));
+    await ssi.view();
+    await new Promise<void>((done) => cluster.link.clock.after(500, done));
+    cluster.view = viewOf(6, { 1: 'UP', 2: 'UP' });
+    cluster.handlers['vproc.run'] = (_r, at) => ok({ pid: at * 65_536 + 7 });
+    expect(await ssi.run({ argv: ['true'], env: {}, cwd: '/', node: 2 })).toMatchObject({
+      ok: true,
+    });
+  });
+
   test('a node that is behind never takes the client back to an older view', async () => {
     const { cluster, ssi } = await start();
     cluster.handlers['vproc.where'] = () => ok({ entry: entry(2) });
@@ -250,6 +271,18 @@ describe('client: wait', () => {
       return fail('EHOSTDOWN', 'gone');
     };
     expect(await ssi.wait(pid)).toEqual(ok(status));
+  });
+
+  test('the origin dies without a word while it waits: seen in the view within seconds', async () => {
+    const { cluster, ssi } = await start();
+    cluster.handlers['vproc.wait'] = (_r, at) => (at === 1 ? new Promise(() => {}) : ok(status));
+    const waiting = ssi.wait(pid);
+    await new Promise<void>((done) => cluster.link.clock.after(5_000, done));
+    const before = cluster.link.clock.nowMs();
+    cluster.view = viewOf(6, { 1: 'DOWN', 2: 'UP', 3: 'UP' });
+    cluster.unreachable.add(1);
+    expect(await waiting).toEqual(ok(status));
+    expect(cluster.link.clock.nowMs() - before).toBeLessThan(3_000);
   });
 
   test('it goes on waiting over many long polls, and stops at its own deadline', async () => {

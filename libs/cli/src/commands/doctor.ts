@@ -1,5 +1,6 @@
 // ssi doctor: looks whether this machine and the cluster are in order, and says what to do if not.
 import type { Define } from '../command-table.ts';
+import { lookAt } from '../finding.ts';
 import { exitCode } from '../status.ts';
 
 export const define: Define = (command, shell) => {
@@ -11,7 +12,7 @@ export const define: Define = (command, shell) => {
     )
     .action(
       shell.act(async (options: { json?: boolean }) => {
-        const { checksFor, lookAt } = await import('../doctor.ts');
+        const { checksFor } = await import('../doctor.ts');
         const { cluster } = command.optsWithGlobals<{ cluster?: string }>();
         const findings = [];
         for (const check of checksFor(shell.io.env, cluster, () => shell.io.connect({ cluster }))) {
