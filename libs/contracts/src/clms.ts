@@ -62,8 +62,9 @@ export const clms = defineContract('clms', 1, {
     priority: 3,
   }),
   members: rpc({
-    summary: 'The view this node has applied, with the services it runs. [clusternode_info(3)]',
-    request: z.object({}),
+    summary:
+      'The view this node has applied, with the services it runs. EAGAIN: this life of it is in no view yet (`stored`: what it remembers all the same, for a candidate). [clusternode_info(3)]',
+    request: z.object({ stored: z.boolean().optional() }),
     reply: z.object({
       view,
       self: member,

@@ -50,6 +50,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const level = env.SSI_LOG_LEVEL ?? 'info';
   if (level !== 'debug' && level !== 'info' && level !== 'warn' && level !== 'error')
     throw new Error(`SSI_LOG_LEVEL=${level}: debug, info, warn or error is needed`);
+  const bits = env.SSI_PID_BITS ?? '16';
+  if (bits !== '14' && bits !== '16') throw new Error(`SSI_PID_BITS=${bits}: 14 or 16 is needed`);
   const num = whole('SSI_NODE', need('SSI_NODE'), 1, 1023);
   const expected = env.SSI_EXPECTED_VOTES;
   return {
@@ -60,7 +62,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     nodeDir: env.SSI_NODE_DIR ?? '/run/ssi/node',
     stateDir: need('SSI_STATE_DIR'),
     addresses: list(env.SSI_ADDRESSES),
-    pidBits: whole('SSI_PID_BITS', env.SSI_PID_BITS ?? '16', 14, 16) === 14 ? 14 : 16,
+    pidBits: bits === '14' ? 14 : 16,
     native: Boolean(env.SSI_CGROUP),
     services: list(env.SSI_SERVICES)
       .filter((s) => s !== 'membership')

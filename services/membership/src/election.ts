@@ -51,6 +51,8 @@ interface Campaign {
   term: number;
   readonly granted: Map<number, Grant>;
   mandate: Mandate;
+  /** The store has lost what the members know. */
+  forgot: boolean;
   /** A majority promised: it is not given up for another candidate any more. */
   decided: boolean;
   ended: boolean;
@@ -61,7 +63,11 @@ export function createElection(
   state: NodeState,
   own: {
     promiseTo: (q: Follow) => Promise<boolean>;
+    /** The promise changed by name. */
+    remember: () => Promise<void>;
     won: (won: Won) => void;
+    /** A voter knew a newer view. */
+    learned: (view: View) => void;
     roleChanged: () => void;
   },
 ): Election {
@@ -70,7 +76,11 @@ export function createElection(
   let campaign: Campaign | undefined;
   let notBeforeMs = 0;
   let forced = false;
-  let hurried = false;
+  let hurriedMs = Number.NEGATIVE_INFINITY;
+  /** Terms of former campaigns are not used again: a late word about one must not be about another. */
+  let tried = 0;
+  /** The master let go, and no other was heard since. */
+  const isHurried = (): boolean => hurriedMs >= state.heardMasterMs;
 
   function dueMs(): number {
     const since = Math.max(state.heardMasterMs, state.promised.untilMs - timing.promiseMs);
@@ -80,7 +90,7 @@ export function createElection(
     // A master whose membership restarted: the promises are to this very life, nobody else may stand.
     const mine =
       state.promised.to === state.id.num && state.promised.life === state.id.incarnation.bootId;
-    const wait = hurried || mine ? 0 : timing.promiseMs + timing.freezeMaxMs;
+    const wait = isHurried() || mine ? 0 : timing.promiseMs + timing.freezeMaxMs;
     const stranger = selfIn(state) ? 0 : timing.strangerMs;
     return Math.max(notBeforeMs, since + wait + rank * timing.rankMs + stranger);
   }
@@ -102,10 +112,12 @@ export function createElection(
     if (verdict === 'foreign' || state.clusterId === undefined) return later(500);
     const base = verdict === 'forgot' ? mine?.view : newer(record?.view, mine?.view);
     if (!base) return later(500);
-    const term = Math.max(base.term, record?.view.term ?? 0, state.promised.term) + 1;
+    const term = Math.max(base.term, record?.view.term ?? 0, state.promised.term, tried) + 1;
+    tried = term;
     const me = campaign;
     if (!me) return;
     me.term = term;
+    me.forgot = verdict === 'forgot';
     me.mandate = newMandate(term);
     if (
       !(await own.promiseTo({
@@ -150,7 +162,7 @@ export function createElection(
     if (me.ended) return withdraw(me, voters);
     me.decided = true;
     // The old master may be there after all: if it gives its vote it lives on in the new view.
-    if (!hurried && !me.granted.has(base.master)) await sleep(clock, timing.freezeMaxMs);
+    if (!isHurried() && !me.granted.has(base.master)) await sleep(clock, timing.freezeMaxMs);
     await take(me, base, found, seq);
   }
 
@@ -158,6 +170,11 @@ export function createElection(
     const { clusterId } = state;
     if (clusterId === undefined) return;
     const base = await newest(me, asked);
+    if (base.transid > asked.transid && base.transid > (state.view?.transid ?? 0)) {
+      // Other voters may count by it: stand again, going on from that one.
+      own.learned(base);
+      return withdraw(me, votersOf(asked));
+    }
     const voters = votersOf(base);
     const dead = deadLives(me, base);
     if (
@@ -169,7 +186,12 @@ export function createElection(
       await sleep(clock, timing.verdictMs);
     }
     if (me.ended) return withdraw(me, voters);
-    const view = takeover(base, { term: me.term, master: state.id.num, dead });
+    const view = takeover(base, {
+      term: me.term,
+      master: state.id.num,
+      dead,
+      forgot: me.forgot,
+    });
     const writeId = deps.random.hex(8);
     const bytes = encodeRecord(recordOf({ cluster: config.cluster, clusterId, writeId, view }));
     let set = await kv.compareAndSet(recordKey, bytes, found.revision);
@@ -184,7 +206,6 @@ export function createElection(
       return set.errno === 'ETIMEDOUT' ? later(timing.promiseMs) : withdraw(me, voters);
     }
     forced = false;
-    hurried = false;
     campaign = undefined;
     state.heardMasterMs = clock.nowMs();
     own.won({ clusterId, view, revision: set.value, mandate: me.mandate, seq });
@@ -195,7 +216,7 @@ export function createElection(
     let best: View = base;
     for (const [num, grant] of me.granted) {
       if (grant.transid <= best.transid) continue;
-      const reply = await deps.ics.call(clms, 'members', num, {}, { timeoutMs: 500 });
+      const reply = await deps.ics.call(clms, 'members', num, { stored: true }, { timeoutMs: 500 });
       if (reply.ok) best = newer(best, reply.value.view) ?? best;
     }
     return best;
@@ -212,7 +233,7 @@ export function createElection(
         const grant = me.granted.get(m.num);
         if (grant) return !sameIncarnation(grant.id.incarnation, m.incarnation);
         if (cold) return true;
-        return m.num === base.master && !hurried;
+        return m.num === base.master && !isHurried();
       })
       .map(({ num, incarnation }) => ({ num, incarnation }));
   }
@@ -227,6 +248,7 @@ export function createElection(
     const { num, incarnation } = state.id;
     const mine = { term, to: num, life: incarnation.bootId, reigns: false };
     state.promised = released(state.promised, mine);
+    void own.remember();
   }
 
   function later(ms: number): void {
@@ -255,6 +277,7 @@ export function createElection(
         granted: new Map(),
         mandate: newMandate(0),
         decided: false,
+        forgot: false,
         ended: false,
       };
       state.role = 'candidate';
@@ -287,8 +310,8 @@ export function createElection(
       if (campaign && term >= campaign.term) campaign.ended = true;
     },
     hurry(first) {
-      hurried = true;
       state.heardMasterMs = clock.nowMs();
+      hurriedMs = state.heardMasterMs;
       const second = first !== 0 && first !== state.id.num;
       notBeforeMs = second ? clock.nowMs() + timing.rankMs * 4 : 0;
     },

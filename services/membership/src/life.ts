@@ -1,6 +1,13 @@
 // Performs the effects of the life-cycle machine: finds or founds the cluster, asks to join, asks to be
 // UP, kills what an excluded life left, begins the next one.
-import { clms, findMember, type Incarnation, talksIn, type View } from '@ssi/contracts';
+import {
+  clms,
+  findMember,
+  type Incarnation,
+  sameIncarnation,
+  talksIn,
+  type View,
+} from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import { type Found, readRecord } from './committer.ts';
 import type { Won } from './election.ts';
@@ -15,6 +22,8 @@ import type { Views } from './views.ts';
 
 export interface Life {
   perform(effect: LifeEffect): void;
+  /** The KV was read: an exclusion in it is learnt, whatever else it says is not obeyed. */
+  onFound(found: Found): void;
   /** Why this node can't be a member, for people and for `status`. */
   trouble(): string | undefined;
 }
@@ -74,6 +83,7 @@ export function createLife(
     if (verdict === 'foreign') views.forget();
     if (!record) return false;
     state.clusterId = record.clusterId;
+    learnExclusion(record.view);
     await outlive(record.view);
     const known = findMember(record.view, state.id.num);
     // The number has no vote in the newest view: nothing rests on what a former life promised.
@@ -85,6 +95,14 @@ export function createLife(
         .map((m) => ({ num: m.num, addresses: m.facts.addresses, ports: m.facts.heartbeatPorts })),
     );
     return elsewhere(record.view);
+  }
+
+  /** A committed view without this life takes rights away and gives none: it may come from anywhere. */
+  function learnExclusion(view: View): void {
+    const self = findMember(view, state.id.num);
+    const living =
+      self && sameIncarnation(self.incarnation, state.id.incarnation) && talksIn(self.state);
+    if (!living) views.apply(view);
   }
 
   /** Asks the master of `view` to let this life in. */
@@ -178,6 +196,10 @@ export function createLife(
 
   return {
     trouble: () => trouble,
+    onFound({ record }) {
+      if (record && record.clusterId === state.clusterId && state.role !== 'master')
+        learnExclusion(record.view);
+    },
     perform(effect) {
       if (effect.type === 'findCluster') void findCluster();
       else if (effect.type === 'becomeReady') void becomeReady();

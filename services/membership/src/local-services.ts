@@ -13,7 +13,7 @@ import {
   vproc,
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
-import { leasedNow, type MembershipDeps, type NodeState } from './state.ts';
+import { isSpokenOf, leasedNow, type MembershipDeps, type NodeState } from './state.ts';
 
 type ServiceContract = Contract<typeof serviceOps>;
 
@@ -62,7 +62,7 @@ export function createLocalServices(deps: MembershipDeps, state: NodeState): Loc
     push() {
       pushedMs = clock.nowMs();
       const { view, id } = state;
-      if (!view) return;
+      if (!view || !isSpokenOf(state)) return;
       const body = { view, self: id, leased: leasedNow(state, pushedMs) };
       for (const [, s] of attached)
         ics.send(s.contract, 'view', id.num, body, { timeoutMs: 2 * repeatMs });

@@ -105,4 +105,9 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
     end(0);
   });
 const reason = await membership.ended;
-if (reason !== undefined) log.error('this node can not be a member', { reason });
+if (reason !== undefined) {
+  log.error('this node can not be a member', { reason });
+  turn.end();
+  membership.stop();
+  end(1);
+}

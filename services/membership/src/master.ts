@@ -4,6 +4,7 @@ import {
   findMember,
   type MemberId,
   type NodeFacts,
+  ok,
   sameIncarnation,
   talksIn,
   type View,
@@ -25,10 +26,13 @@ export interface Joiner {
 }
 
 export interface Master {
+  /** Grows where a voter is bound to a newer one. */
   readonly term: number;
   mandated(): boolean;
   onAck(m: Heartbeat<'ack'>): void;
   onPing(m: Heartbeat<'ping'>): void;
+  /** A voter can't follow this term any more. */
+  onRefused(m: Heartbeat<'refused'>): void;
   tick(nowMs: number): void;
   /** Heartbeats go to this node from now on, though it is no member yet. */
   expect(joiner: Omit<Joiner, 'acked'>): void;
@@ -59,6 +63,7 @@ export function createMaster(
   const excluding = new Set<number>();
   const joiners = new Map<number, Joiner>();
   let over = false;
+  let raising = false;
 
   const view = (): View => {
     if (!state.view) throw new Error('a master has a view');
@@ -168,6 +173,16 @@ export function createMaster(
     else log.warn('nodedown not committed', { nums, errno: done.errno as CommitErrno });
   }
 
+  async function raise(term: number): Promise<void> {
+    raising = true;
+    const done = await start.committer.commit((v) => ok({ ...v, transid: v.transid + 1, term }));
+    raising = false;
+    if (!done.ok || over) return;
+    log.info('term raised', { term, transid: done.value.transid });
+    mandate = { ...mandate, term };
+    beat(clock.nowMs());
+  }
+
   /** Alone without the broker: the others can choose a master that has it. */
   function considerRelease(nowMs: number): void {
     if (state.broker.ok || nowMs - state.broker.sinceMs < timing.releaseMs) return;
@@ -181,7 +196,9 @@ export function createMaster(
   }
 
   const self: Master = {
-    term: mandate.term,
+    get term() {
+      return mandate.term;
+    },
     mandated,
     joiners,
     onAck(m) {
@@ -197,6 +214,10 @@ export function createMaster(
       answer(m.from, m.ping);
     },
     onPing: (m) => answer(m.from, m.ping),
+    onRefused(m) {
+      const bound = m.term > mandate.term && (isMember(view(), m.from) || joiners.has(m.from.num));
+      if (bound && mandated() && !raising) void raise(m.term + 1);
+    },
     tick(nowMs) {
       if (over) return;
       if (nowMs - lastBeatMs >= timing.beatMs - timing.tickMs / 2) beat(nowMs);

@@ -19,6 +19,8 @@ export interface Member {
   leaseUntil(untilMs: number): void;
   /** Promises by name, remembered first. False: bound to another. */
   promiseTo(q: Follow): Promise<boolean>;
+  /** Writes down whom this voter follows. */
+  remember(): Promise<void>;
 }
 
 export function createMember(
@@ -88,9 +90,18 @@ export function createMember(
 
   return {
     promiseTo,
+    remember,
     async onBeat(m) {
       if (m.clusterId !== state.clusterId || m.term < (state.view?.term ?? 0)) return;
       if (m.from.num === state.id.num) return;
+      const { term, untilMs } = state.promised;
+      if (m.term < term) {
+        // Promised to a candidate of a newer term that nobody heard of again: the master begins a newer
+        // one still, which the store grants only if that candidate did not win.
+        if (clock.nowMs() >= untilMs)
+          heartbeats.send(m.from.num, { type: 'refused', from: state.id, term, follows: false });
+        return;
+      }
       if (m.term > state.promised.term || m.from.num !== state.promised.to)
         if (mayPromise(state.promised, followOf(m, true), clock.nowMs())) on.newerTerm(m.term);
       if (!(await promiseTo(followOf(m, true))) || state.stopped) return;

@@ -4,7 +4,7 @@ import { type clms, fail, findMember, ok, type Reply, sameIncarnation } from '@s
 import { type Handlers, sleep } from '@ssi/ports';
 import type { LocalServices } from './local-services.ts';
 import type { Reign } from './reign.ts';
-import { leasedNow, type MembershipDeps, type NodeState } from './state.ts';
+import { isSpokenOf, leasedNow, type MembershipDeps, type NodeState } from './state.ts';
 import type { Views } from './views.ts';
 
 export interface Parts {
@@ -27,12 +27,12 @@ export function clmsHandlers(
   const leased = (): boolean => leasedNow(state, clock.nowMs());
   const notMaster = () =>
     fail('EREMCHG', `node ${state.view?.master ?? 0} is master`, state.view?.master ?? 0);
-  const noView = () => fail('EAGAIN', parts.trouble() ?? 'this node has no view yet');
+  const noView = () => fail('EAGAIN', parts.trouble() ?? 'this node is in no view yet');
 
   return {
     attach(q) {
       parts.services.attach(q);
-      if (!state.view) return noView();
+      if (!state.view || !isSpokenOf(state)) return noView();
       return ok({ view: state.view, self: state.id, leased: leased(), cluster: config.cluster });
     },
     async join(q) {
@@ -73,9 +73,9 @@ export function clmsHandlers(
       }
       return ok({ transid: view.transid, leaseMs: state.lease.untilMs - clock.nowMs() });
     },
-    members() {
+    members(q) {
       const { view } = state;
-      if (!view) return noView();
+      if (!view || !(q.stored || isSpokenOf(state))) return noView();
       return ok({ view, self: state.id, leased: leased(), services: parts.services.list() });
     },
     history: (q) => ok({ events: parts.views.history(q.since ?? 0) }),

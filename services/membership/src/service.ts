@@ -88,6 +88,8 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
   });
   const election = createElection(deps, state, {
     promiseTo: member.promiseTo,
+    remember: member.remember,
+    learned: (view) => void views.apply(view),
     won: beginReign,
     roleChanged: () => machine.send({ type: state.role === 'slave' ? 'role.slave' : 'role.stand' }),
   });
@@ -166,8 +168,10 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
     else if (m.type === 'excluded') member.onExcluded(m);
     else if (m.type === 'vote') member.onVote(m);
     else if (m.type === 'granted') election.onGranted(m);
-    else if (m.type === 'refused') election.onRefused(m);
-    else member.onRelease(m);
+    else if (m.type === 'refused') {
+      election.onRefused(m);
+      reign?.master.onRefused(m);
+    } else member.onRelease(m);
   }
 
   function tick(): void {
@@ -196,6 +200,7 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
     }),
   );
   const probe = startProbe(deps, state, (found) => {
+    life.onFound(found);
     if (!reign || !state.view || !state.clusterId) return;
     const mine = { clusterId: state.clusterId, view: state.view };
     const term = found.record?.view.term ?? 0;
@@ -203,9 +208,11 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
     else if (found.record?.clusterId === state.clusterId && term > reign.master.term) endReign();
   });
   if (state.view) {
-    ics.setView(state.view, selfIn(state) ? state.id : undefined);
     setPeers(state.view);
-    if (selfIn(state)) review();
+    if (selfIn(state)) {
+      ics.setView(state.view, state.id);
+      review();
+    }
   }
   tick();
 

@@ -80,5 +80,11 @@ export function selfIn(state: NodeState): ReturnType<typeof findMember> {
     : undefined;
 }
 
+/** Whether the applied view speaks of this life at all: before that it is a memory of another one. */
+export const isSpokenOf = (state: NodeState): boolean => {
+  const m = state.view && findMember(state.view, state.id.num);
+  return m !== undefined && sameIncarnation(m.incarnation, state.id.incarnation);
+};
+
 export const leasedNow = (state: NodeState, nowMs: number): boolean =>
   selfIn(state) !== undefined && isLeased(state.lease, nowMs);

@@ -131,13 +131,20 @@ export const inCleanup = (view: View): MemberId[] =>
     .filter((m) => m.state === 'KCLEANUP' || m.state === 'UCLEANUP' || m.state === 'GOINGDOWN')
     .map(({ num, incarnation }) => ({ num, incarnation }));
 
+/**
+ * A store that forgot may have held views that no majority had applied yet: their transids are not used
+ * again. A master has its members' acknowledgements after each commit, so these are few.
+ */
+const forgottenMax = 16;
+
 /** A new master's first view: its term, and the lives it knows to be over. */
 export function takeover(
   view: View,
-  q: { term: number; master: number; dead: readonly MemberId[] },
+  q: { term: number; master: number; dead: readonly MemberId[]; forgot?: boolean },
 ): View {
   const without = nodedown(view, q.dead);
-  return { ...without, transid: view.transid + 1, term: q.term, master: q.master };
+  const transid = view.transid + (q.forgot ? forgottenMax : 1);
+  return { ...without, transid, term: q.term, master: q.master };
 }
 
 const withoutNode = (view: View, nums: readonly number[]): View['keyServices'] =>
