@@ -1,6 +1,8 @@
 // Every export of the contracts, by file.
 export * from './actor.ts';
+export * from './asyncapi.ts';
 export * from './attach.ts';
+export * from './call-graph.ts';
 export * from './clms.ts';
 export * from './contract.ts';
 export * from './envelope.ts';

@@ -1,15 +1,16 @@
 // ICS: one endpoint that calls and serves, over any transports. Joins the two halves and keeps what
 // both go by: who this is, and the view. [OpenSSI ICS]
 import { type Tracer, trace } from '@opentelemetry/api';
-import type {
-  Contract,
-  Incarnation,
-  MemberId,
-  Op,
-  Reply,
-  Source,
-  TransportName,
-  View,
+import {
+  type Contract,
+  type Incarnation,
+  type MemberId,
+  type Op,
+  type Reply,
+  type Source,
+  sameIncarnation,
+  type TransportName,
+  type View,
 } from '@ssi/contracts';
 import {
   type CallOptions,
@@ -136,8 +137,10 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
       for (const transport of transports) transport.serve(contract.name);
     },
     setView: (next: View, me?: MemberId) => {
-      if (me && me.num === node && node !== 0) incarnation = me.incarnation;
       if (view && next.transid < view.transid) return;
+      const former = incarnation;
+      if (me && me.num === node && node !== 0) incarnation = me.incarnation;
+      if (former && incarnation && !sameIncarnation(former, incarnation)) caller.reborn();
       view = next;
       from = incarnation ? { ...self, incarnation } : self;
       server.setView(next);
@@ -164,7 +167,7 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
         };
       }),
     counters: () => ({
-      ...caller.counters,
+      ...caller.counters(),
       ...server.counters,
       inWork: server.inWork,
       garbage,

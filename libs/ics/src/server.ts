@@ -140,7 +140,7 @@ export class Server {
   }
 
   #channel(f: CallFrame): CallerChannel {
-    const key = `${f.from.bootId}/${f.from.node}/${f.contract}/${f.priority}`;
+    const key = `${f.from.bootId}/${f.channel}`;
     let channel = this.#channels.get(key);
     if (!channel) {
       channel = {
@@ -231,6 +231,8 @@ export class Server {
     if (lane.queue.length > 0 || (!definition.longPoll && lane.inWork >= served.inWorkMax))
       lane.queue.push(entry);
     else this.#start(entry, lane);
+    // Its caller need not ask soon whether it arrived.
+    if (definition.longPoll && !entry.result) this.#say(frameKind.progress, f, via, emptyBody, 0);
     return true;
   }
 
