@@ -19,19 +19,36 @@ const counter = ['/bin/sh', '-c', 'i=0; while :; do echo $i; i=$((i+1)); sleep 0
 
 /** Shows the numbers as they come, a new row for each node, and checks that none is missing or repeated. */
 function watch(attachment: Attachment, out: DemoOutput) {
-  const state = { next: 0, wrong: undefined as string | undefined, rest: '', column: 0 };
-  const row = (node: number) => {
-    out.write(`${state.column > 0 ? '\n' : ''}      node ${node} │`);
-    state.column = 1;
+  const state = {
+    next: 0,
+    wrong: undefined as string | undefined,
+    rest: '',
+    node: 0,
+    inRow: false,
+    quiet: false,
+  };
+  /** A row is opened by its first number, so that what is told in between stands on lines of its own. */
+  const row = () => {
+    out.write(`      node ${state.node} │`);
+    state.inRow = true;
+  };
+  const endRow = () => {
+    if (state.inRow) out.write('\n');
+    state.inRow = false;
   };
   const number = (line: string) => {
     if (line !== String(state.next)) state.wrong ??= `${line} where ${state.next} was due`;
     state.next = Number(line) + 1;
+    if (state.quiet) return;
+    if (!state.inRow) row();
     out.write(` ${line}`);
   };
   const reading = (async () => {
     for await (const event of attachment.events()) {
-      if (event.type === 'attached') row(event.node);
+      if (event.type === 'attached') {
+        endRow();
+        state.node = event.node;
+      }
       if (event.type === 'gap') state.wrong ??= `${event.bytes} bytes are missing`;
       if (event.type === 'failed') state.wrong ??= event.failure.detail;
       if (event.type !== 'data') continue;
@@ -44,9 +61,13 @@ function watch(attachment: Attachment, out: DemoOutput) {
   return {
     state,
     reading,
-    endRow: () => {
-      out.write('\n');
-      state.column = 0;
+    /** From here on it is checked and no longer shown. */
+    hush: () => {
+      endRow();
+      state.quiet = true;
+    },
+    show: () => {
+      state.quiet = false;
     },
     /** Resolves when so many more numbers have come. */
     more: (count: number) => {
@@ -97,11 +118,12 @@ export async function demoNative(
 
   let traceId = '';
   for (const to of [2, 3]) {
+    seen.show();
     const moved = await ssi.migrate(pid, to);
     if (!moved.ok) return moved;
     traceId = moved.value.traceId;
     if (!(await seen.more(12)) || seen.state.wrong) return bad();
-    seen.endRow();
+    seen.hush();
     const { from, freezeMs, bytes } = moved.value;
     out.say(
       `${to === 2 ? '\n3  It moved while it ran' : '   And again'}: node ${from} to ${to}, pid ${pid} as before, ` +
@@ -110,6 +132,7 @@ export async function demoNative(
   }
 
   out.say('\n4  Node 1, where it was born, is killed: every process of it, at once.');
+  seen.show();
   const killed = await killOneNode(cluster.name, 1);
   if (!killed.ok) return killed;
   const down = async () => {
