@@ -1,6 +1,6 @@
 // One simulated node: its machine (kernel, guard, tmpfs) for as long as it is switched on, its disk for
 // good, and its services, each a life of its own that a supervisor starts again.
-import { pidRange } from '@ssi/contracts';
+import { type Incarnation, pidRange } from '@ssi/contracts';
 import {
   createFakeDisk,
   createFakeGuard,
@@ -57,6 +57,8 @@ export class SimNode {
   readonly #random: SimRandom;
   readonly #shape: ClockShape;
   #boot: Life;
+  #incarnation: Incarnation | undefined;
+  #killedMs = Number.NEGATIVE_INFINITY;
   #boots = 0;
   #starts = 0;
 
@@ -84,6 +86,15 @@ export class SimNode {
   get up(): boolean {
     return this.#boot.alive;
   }
+  /** The life that its programs belong to, as its membership said last. */
+  get life(): Incarnation | undefined {
+    if (this.membership) this.#incarnation = this.membership.state.id.incarnation;
+    return this.#incarnation;
+  }
+  /** Its guard kills its programs right now. */
+  get killing(): boolean {
+    return this.#killedMs === this.world.clock.nowMs();
+  }
   /** A name for one boot of this node. */
   get boot(): string {
     return `n${this.num}.${this.#boots}`;
@@ -93,6 +104,7 @@ export class SimNode {
   start(): void {
     if (this.up) return;
     this.#boots++;
+    this.#incarnation = undefined;
     this.halted = false;
     this.world.journal.event(`n${this.num}`, 'boot', { boot: this.#boots });
     this.#boot = this.#life('guard');
@@ -108,6 +120,7 @@ export class SimNode {
     const { guard } = this;
     const plainKill = guard.kill.bind(guard);
     guard.kill = () => {
+      this.#killedMs = this.world.clock.nowMs();
       this.world.journal.event(this.boot, 'guard kills', { processes: machine.processes.size });
       for (const pid of [...machine.processes.keys()]) machine.signal(pid, 9);
       return plainKill();

@@ -1,0 +1,116 @@
+// A program is started at most once, and lost only with its node: when its last copy vanishes, its node
+// died or was excluded, or somebody ended it. Also: its output has no gap and nothing twice.
+import type { FakeProcess } from '@ssi/vproc';
+import type { SimCluster } from '../cluster.ts';
+import type { SimNode } from '../node.ts';
+import { Violation } from '../world.ts';
+import type { Checker } from './checker.ts';
+
+interface Program {
+  readonly pid: number;
+  readonly token: string;
+  /** Boots of nodes that have a copy now. */
+  readonly on: Set<string>;
+  /** Why its last copy may vanish: a signal or an exit that somebody asked for. */
+  mayEnd: string | undefined;
+  gone: boolean;
+}
+
+/** The workload puts its token last on the command line. */
+const tokenOf = (p: FakeProcess): string => p.command.split(' ').at(-1) ?? '';
+
+export class LossesChecker implements Checker {
+  readonly name = 'no process lost';
+  readonly #cluster: SimCluster;
+  readonly #programs = new Map<string, Program>();
+  readonly #pidOf = new Map<string, number>();
+  readonly #found = new Map<string, Set<string>>();
+
+  constructor(cluster: SimCluster) {
+    this.#cluster = cluster;
+  }
+
+  /** Living programs, by pid. */
+  living(): number[] {
+    return [...this.#programs.values()].filter((p) => !p.gone).map((p) => p.pid);
+  }
+
+  /** From now on this program may end for that reason, wherever it is. */
+  mayEnd(pid: number, why: string): void {
+    for (const p of this.#programs.values()) if (p.pid === pid && !p.gone) p.mayEnd = why;
+  }
+
+  afterEach(): void {
+    for (const set of this.#found.values()) set.clear();
+    for (const node of this.#cluster.nodes) {
+      if (node.machine.dead) continue;
+      for (const p of node.machine.processes.values()) this.#see(node, p);
+    }
+    for (const program of this.#programs.values()) if (!program.gone) this.#follow(program);
+  }
+
+  #see(node: SimNode, p: FakeProcess): void {
+    const key = `${p.pid} ${tokenOf(p)}`;
+    const on = this.#found.get(key);
+    if (on) {
+      on.add(node.boot);
+      return;
+    }
+    const token = tokenOf(p);
+    this.#found.set(key, new Set([node.boot]));
+    // A child has its parent's command line: only the leader of a session was started by `run`.
+    if (p.sid === p.pid) {
+      const known = this.#pidOf.get(token);
+      if (known !== undefined && known !== p.pid)
+        throw new Violation('at most once', `${token} was started as ${known} and as ${p.pid}`);
+      this.#pidOf.set(token, p.pid);
+    }
+    const program = { pid: p.pid, token, on: new Set<string>(), mayEnd: undefined, gone: false };
+    this.#programs.set(key, program);
+  }
+
+  #follow(program: Program): void {
+    const now = this.#found.get(`${program.pid} ${program.token}`);
+    if (now && now.size > 0) {
+      if (now.size !== program.on.size || [...now].some((b) => !program.on.has(b))) {
+        program.on.clear();
+        for (const boot of now) program.on.add(boot);
+      }
+      return;
+    }
+    program.gone = true;
+    const nodes = this.#cluster.nodes;
+    const excused =
+      program.mayEnd ??
+      [...program.on].find((boot) => !nodes.some((n) => n.up && n.boot === boot)) ??
+      [...program.on].find((boot) => nodes.some((n) => n.boot === boot && n.killing));
+    this.#cluster.world.journal.event('checker', `${program.pid} is gone`, {
+      was: [...program.on].join(),
+      why: excused ?? 'nobody knows',
+    });
+    if (excused === undefined)
+      throw new Violation(
+        this.name,
+        `${program.pid} (${program.token}) vanished from ${[...program.on].join()}, which lives`,
+      );
+  }
+
+  atEnd(): void {
+    for (const node of this.#cluster.nodes)
+      for (const p of node.machine.processes.values()) {
+        if (p.owner !== p.pid) continue;
+        const lines = node.machine.files.text(p.owner).split('\n').slice(0, -1);
+        // Children write to their parent's streams too: each writer counts for itself.
+        const next = new Map<string, number>();
+        for (const line of lines) {
+          const [pid = '', count = ''] = line.split(' ');
+          if (Number(count) !== (next.get(pid) ?? 0))
+            throw new Violation(
+              'output',
+              `${p.pid}: after ${pid} ${(next.get(pid) ?? 0) - 1} came ${line}`,
+            );
+          next.set(pid, Number(count) + 1);
+        }
+      }
+  }
+}

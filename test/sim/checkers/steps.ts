@@ -1,0 +1,74 @@
+// Nodedown steps run in order over all nodes: a step begins for a dead life only when every node that
+// was UP has done the one before; a new life of that node is UP only when all have done all.
+import { type MemberId, sameIncarnation, type View } from '@ssi/contracts';
+import type { StepRun } from '../calls.ts';
+import type { SimCluster } from '../cluster.ts';
+import { Violation } from '../world.ts';
+import type { Checker } from './checker.ts';
+import type { ViewsChecker } from './views.ts';
+
+const order = ['ics', 'dlm', 'vproc'];
+const nameOf = (m: MemberId): string => `${m.num}.${m.incarnation.bootId}`;
+
+export class StepsChecker implements Checker {
+  readonly name = 'nodedown steps';
+  readonly #views: ViewsChecker;
+  /** `dead life/step` -> lives (by node) that have done it. */
+  readonly #done = new Map<string, Set<string>>();
+  runs = 0;
+
+  constructor(cluster: SimCluster, views: ViewsChecker) {
+    this.#views = views;
+    cluster.onStep((run) => this.#ran(run));
+    views.onView((view, before, first) => {
+      if (first && before) this.#rejoined(view, before);
+    });
+  }
+
+  #ran(run: StepRun): void {
+    const at = order.indexOf(run.service);
+    const view = this.#views.newest;
+    if (at < 0 || !view) return;
+    this.runs++;
+    for (const dead of run.dead) {
+      const key = `${nameOf(dead)}/${run.service}`;
+      if (run.done) {
+        const self = view.members.find((m) => m.num === run.node);
+        if (!self) continue;
+        const done = this.#done.get(key) ?? new Set();
+        this.#done.set(key, done.add(nameOf(self)));
+        continue;
+      }
+      const previous = order[at - 1];
+      if (previous) this.#expect(view, dead, previous, `node ${run.node} begins ${run.service}`);
+    }
+  }
+
+  /** Everyone UP has done `step` for this dead life. */
+  #expect(view: View, dead: MemberId, step: string, what: string): void {
+    const done = this.#done.get(`${nameOf(dead)}/${step}`);
+    for (const m of view.members)
+      if (
+        m.state === 'UP' &&
+        !done?.has(nameOf(m)) &&
+        !sameIncarnation(m.incarnation, dead.incarnation)
+      )
+        throw new Violation(
+          this.name,
+          `${what} for ${nameOf(dead)} at ${view.transid}, but node ${m.num} has not done ${step}`,
+        );
+  }
+
+  #rejoined(view: View, before: View): void {
+    for (const m of view.members) {
+      const old = before.members.find((b) => b.num === m.num);
+      if (!old || sameIncarnation(old.incarnation, m.incarnation)) continue;
+      if (old.state === 'SHUTDOWN' || old.state === 'NEVERUP') continue;
+      if (old.state !== 'DOWN')
+        throw new Violation(
+          this.name,
+          `node ${m.num} is ${m.state} in a new life, its former one is ${old.state}`,
+        );
+    }
+  }
+}

@@ -1,0 +1,146 @@
+// One run: a world from a seed, a cluster that forms, users at work, faults, then everything healed and
+// a bounded time to come to rest. What it returns can be compared and read.
+import type { Checker } from './checkers/checker.ts';
+import { CopiesChecker } from './checkers/copies.ts';
+import { ExcludedChecker } from './checkers/excluded.ts';
+import { LossesChecker } from './checkers/losses.ts';
+import { ProbesChecker } from './checkers/probes.ts';
+import { unsettled } from './checkers/settled.ts';
+import { StepsChecker } from './checkers/steps.ts';
+import { ViewsChecker } from './checkers/views.ts';
+import { SimCluster } from './cluster.ts';
+import { drawFaults, type Fault, healAll, schedule } from './faults.ts';
+import type { Plant } from './plants.ts';
+import { type Tally, Workload } from './workload.ts';
+import { Violation, World } from './world.ts';
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly nodes?: number;
+  /** Time of the faults, ms; the cluster forms before, rests after. */
+  readonly faultyMs?: number;
+  /** In place of the faults that the seed draws. */
+  readonly faults?: readonly Fault[];
+  readonly plant?: Plant;
+  readonly trace?: boolean;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  /** undefined: every invariant held. */
+  readonly failure: string | undefined;
+  readonly checker: string | undefined;
+  readonly faults: readonly Fault[];
+  readonly hash: string;
+  readonly simulatedMs: number;
+  readonly events: number;
+  readonly tally: Tally;
+  readonly transcript: readonly string[];
+}
+
+const formMs = 3_000;
+/** From the healing until nothing moves any more, at most. */
+const restMs = 20_000;
+const restLookMs = 250;
+/** At rest is at rest: looked at again after this. */
+const stayMs = 1_500;
+
+export async function simulate(options: RunOptions): Promise<RunResult> {
+  const { seed, nodes = 3, faultyMs = 25_000 } = options;
+  const world = new World(seed, { trace: options.trace ?? false });
+  const cluster = new SimCluster({ world, nodes, plant: options.plant });
+  const views = new ViewsChecker(cluster);
+  const losses = new LossesChecker(cluster);
+  const probes = new ProbesChecker(cluster);
+  const checkers: Checker[] = [
+    views,
+    new CopiesChecker(cluster),
+    new ExcludedChecker(cluster, views),
+    new StepsChecker(cluster, views),
+    losses,
+    probes,
+  ];
+  const looks = checkers.filter((c) => c.afterEach !== undefined);
+  world.clock.afterEach = () => {
+    for (const c of looks) c.afterEach?.();
+  };
+  const workload = new Workload({ cluster, losses, probes, clients: 2 });
+  const faults =
+    options.faults ??
+    drawFaults({
+      random: world.random('faults'),
+      nodes,
+      fromMs: formMs,
+      untilMs: formMs + faultyMs,
+      everyMs: world.random('pace').between(800, 5_000),
+    });
+
+  const body = async (): Promise<void> => {
+    cluster.start();
+    await world.clock.run(formMs);
+    const formed = unsettled(cluster, views);
+    if (formed) throw new Violation('forms', `after ${formMs} ms ${formed}`);
+    schedule(cluster, faults);
+    workload.start();
+    await world.clock.run(formMs + faultyMs);
+    healAll(cluster);
+    workload.stop();
+    await rest(world, cluster, views);
+    for (const c of checkers) c.atEnd?.();
+    await agree(world, cluster, workload);
+  };
+
+  let failure: string | undefined;
+  let checker: string | undefined;
+  try {
+    await body();
+  } catch (error) {
+    checker = error instanceof Violation ? error.checker : 'crash';
+    failure =
+      error instanceof Violation
+        ? error.message
+        : ((error instanceof Error ? error.stack : undefined) ?? String(error));
+    world.journal.event('checker', failure);
+  }
+  return {
+    seed,
+    failure,
+    checker,
+    faults,
+    hash: world.hash(),
+    simulatedMs: world.clock.nowMs(),
+    events: world.clock.events,
+    tally: workload.tally,
+    transcript: world.journal.lines(),
+  };
+}
+
+async function rest(world: World, cluster: SimCluster, views: ViewsChecker): Promise<void> {
+  const endMs = world.clock.nowMs() + restMs;
+  let why: string | undefined = 'not looked yet';
+  let sinceMs = Number.POSITIVE_INFINITY;
+  while (world.clock.nowMs() < endMs) {
+    await world.clock.run(world.clock.nowMs() + restLookMs);
+    why = unsettled(cluster, views);
+    if (why) sinceMs = Number.POSITIVE_INFINITY;
+    else sinceMs = Math.min(sinceMs, world.clock.nowMs());
+    if (world.clock.nowMs() - sinceMs >= stayMs) return;
+  }
+  throw new Violation('comes to rest', `${restMs} ms after all was healed: ${why}`);
+}
+
+/** Every origin knows where its processes are. */
+async function agree(world: World, cluster: SimCluster, workload: Workload): Promise<void> {
+  const told = new Map<number, number | undefined>();
+  for (const node of cluster.nodes)
+    for (const pid of node.machine.processes.keys())
+      void workload.ask(pid).then((at) => told.set(pid, at));
+  await world.clock.run(world.clock.nowMs() + 6_000);
+  for (const node of cluster.nodes)
+    for (const pid of node.machine.processes.keys())
+      if (told.get(pid) !== node.num)
+        throw new Violation(
+          'origin',
+          `${pid} is on node ${node.num}, its origin says ${told.get(pid)}`,
+        );
+}
