@@ -100,7 +100,10 @@ export const actor = defineContract('actor', 1, {
       totalBytes: z.int().min(0).max(actorImageMax),
       data: bytes,
     }),
-    reply: z.object({}),
+    reply: z.object({
+      /** With the last piece: what is here now. */
+      info: actorInfo.optional(),
+    }),
     errnos: ['ENOENT', 'EBADMSG', 'EEXIST', 'ERANGE', 'ESHUTDOWN'],
     priority: 1,
   }),

@@ -126,6 +126,8 @@ export const moveTask = z.object({
   sid: z.int().min(0),
   tids: z.array(z.int()),
   command: z.string(),
+  /** Absent: native. */
+  kind: z.literal('actor').optional(),
   hop: z.int().min(0),
   /** As in `originEntry`. */
   born: z.int().min(0).optional(),
@@ -451,7 +453,7 @@ export const vproc = defineContract('vproc', 1, {
   }),
   actorSpawn: rpc({
     summary:
-      'Starts an actor on this node: a process of kind `actor` with a pid of its own. ENOENT: the node\'s host has no such type; EHOSTUNREACH: the node has no actor host now; EINVAL: its machine does not start with this input.',
+      "Starts an actor on this node: a process of kind `actor` with a pid of its own. ENOENT: the node's host has no such type; EHOSTUNREACH: the node has no actor host now; EINVAL: its machine does not start with this input.",
     request: z.object({ type: actorType, input: z.unknown(), uid: z.int().min(0) }),
     reply: z.object({ pid }),
     errnos: ['ENOENT', 'EHOSTUNREACH', 'EINVAL', 'EAGAIN', 'ENETDOWN', 'EIO'],

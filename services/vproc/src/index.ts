@@ -1,6 +1,7 @@
 // Every export of vproc, by file.
 export { FakeMachine, type FakeProcess, runningCopies } from './adapters/machine.fake.ts';
 export { type FakePorts, fakePorts } from './adapters/ports.fake.ts';
+export { memoryRecords, noNativePorts } from './adapters/ports.none.ts';
 export { type Failpoint, type FailpointName, failpoints, noFailpoint } from './failpoint.ts';
 export type { VprocDeps } from './local-node.ts';
 export type * from './ports.ts';

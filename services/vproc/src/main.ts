@@ -1,6 +1,7 @@
 // Process entry: environment -> configuration -> endpoint, telemetry, the node's ports, vproc. SIGTERM
 // stops the service only: the node's programs go on, and the next start takes them over.
 import { fileURLToPath } from 'node:url';
+import { pidRange } from '@ssi/contracts';
 import { createEndpoint } from '@ssi/ics';
 import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
@@ -22,6 +23,7 @@ const environment = z.object({
   SSI_ADDRESSES: z.string().default('127.0.0.1'),
   /** Tests only: `point=kill,...` or `point=stop`. */
   SSI_FAILPOINTS: z.string().optional(),
+  SSI_PID_BITS: z.enum(['14', '16']).default('16'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
 });
 
@@ -86,10 +88,14 @@ const machine = env.SSI_CGROUP
   : undefined;
 const ports =
   machine ??
-  noNativePorts({
-    records: linuxRecords(`${nodeDir}/moves`),
-    state: linuxRecords(`${nodeDir}/vproc`),
-  });
+  noNativePorts(
+    {
+      records: linuxRecords(`${nodeDir}/moves`),
+      state: linuxRecords(`${nodeDir}/vproc`),
+      actorRecords: linuxRecords(`${nodeDir}/actors`),
+    },
+    pidRange(env.SSI_NODE, env.SSI_PID_BITS === '14' ? 14 : 16),
+  );
 const vproc = createVproc({
   ics,
   clock,

@@ -11,6 +11,7 @@ import {
   type vproc,
 } from '@ssi/contracts';
 import type { ServedCall } from '@ssi/ports';
+import type { LocalNode } from './local-node.ts';
 import type { MoveParts } from './move-parts.ts';
 import { numbersOf } from './move-set.ts';
 
@@ -29,10 +30,37 @@ export async function objections(
   request: NegotiateRequest,
 ): Promise<MoveReason[]> {
   const { node, holds, moves } = parts;
-  const { criu, images, preflight } = node.deps.ports;
+  const { images, preflight } = node.deps.ports;
   const reasons: MoveReason[] = [];
   if (node.frozen || !node.leased)
     reasons.push({ code: 'EFROZEN', detail: `node ${node.num} has no lease` });
+  if (request.kind === 'native') reasons.push(...(await unlikeness(node, request)));
+  const files = request.files.map(({ path, sizeBytes, digest }) =>
+    digest === undefined ? { path, sizeBytes } : { path, sizeBytes, digest },
+  );
+  reasons.push(...(await preflight.checkFiles(files)));
+  const numbers = numbersOf(request.tasks);
+  reasons.push(...(await preflight.checkNumbers(numbers, holds.all())));
+  for (const move of moves.active.values()) {
+    if (move.moveId === request.moveId) continue;
+    for (const pid of move.pids)
+      if (numbers.includes(pid))
+        reasons.push({ code: 'EPIDBUSY', pid, detail: 'another move here concerns it' });
+  }
+  const need = request.bytesEstimate * roomFactor + roomExtraBytes;
+  const free = await images.freeBytes();
+  if (free < need)
+    reasons.push({
+      code: 'ENOSPACE',
+      detail: `node ${node.num} has ${free} bytes for images, ${Math.ceil(need)} are needed`,
+    });
+  return reasons;
+}
+
+/** What of this machine differs from the source's, where a native tree would notice. */
+async function unlikeness(node: LocalNode, request: NegotiateRequest): Promise<MoveReason[]> {
+  const { criu, preflight } = node.deps.ports;
+  const reasons: MoveReason[] = [];
   const version = await criu.version();
   if (!version.ok)
     reasons.push({
@@ -53,25 +81,6 @@ export async function objections(
   const lacking = request.cpuFlags.filter((f) => !flags.has(f));
   if (lacking.length > 0)
     reasons.push({ code: 'ECPU', detail: `node ${node.num} lacks ${lacking.join(' ')}` });
-  const files = request.files.map(({ path, sizeBytes, digest }) =>
-    digest === undefined ? { path, sizeBytes } : { path, sizeBytes, digest },
-  );
-  reasons.push(...(await preflight.checkFiles(files)));
-  const numbers = numbersOf(request.tasks);
-  reasons.push(...(await preflight.checkNumbers(numbers, holds.all())));
-  for (const move of moves.active.values()) {
-    if (move.moveId === request.moveId) continue;
-    for (const pid of move.pids)
-      if (numbers.includes(pid))
-        reasons.push({ code: 'EPIDBUSY', pid, detail: 'another move here concerns it' });
-  }
-  const need = request.bytesEstimate * roomFactor + roomExtraBytes;
-  const free = await images.freeBytes();
-  if (free < need)
-    reasons.push({
-      code: 'ENOSPACE',
-      detail: `node ${node.num} has ${free} bytes for images, ${Math.ceil(need)} are needed`,
-    });
   return reasons;
 }
 

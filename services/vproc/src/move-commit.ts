@@ -181,7 +181,7 @@ export function commitSteps(move: SourceMove) {
       pgid: t.pgid,
       sid: t.sid,
       tids: t.tids,
-      kind: 'native',
+      kind: t.kind ?? 'native',
       node: peer(),
       hop: t.hop + 1,
       ...(t.born === undefined ? {} : { born: t.born }),

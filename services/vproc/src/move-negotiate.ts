@@ -45,6 +45,7 @@ export const toMoveTask = (e: ExecEntry): MoveTask => ({
   command: e.command,
   hop: e.hop,
   born: e.born,
+  ...(e.kind ? { kind: e.kind } : {}),
   ...(e.state === 'stopped' ? { stopped: true } : {}),
   ...(e.owner === undefined ? {} : { owner: e.owner }),
   ...(e.run ? { run: e.run } : {}),
@@ -93,7 +94,9 @@ export async function askTarget(
   const peer = node.memberUp(q.to);
   const self = node.self;
   if (!peer || !self) return ok({ reasons: [{ code: 'ENODE', detail: `node ${q.to} is not UP` }] });
-  const version = await criu.version();
+  const kind = q.survey.tasks[0]?.kind ?? 'native';
+  // An actor needs nothing of the kernel.
+  const version = kind === 'native' ? await criu.version() : ok('');
   if (!version.ok)
     return ok({ reasons: [{ code: 'EKERNELFEATURE', detail: `no criu here: ${version.detail}` }] });
   const reply = await node.deps.ics.call(
@@ -104,12 +107,12 @@ export async function askTarget(
       moveId: q.moveId,
       dryRun: q.dryRun,
       root: q.root,
-      kind: 'native',
+      kind,
       tasks: q.survey.tasks.map(toMoveTask),
       files: q.survey.files,
-      kernel: preflight.kernel(),
+      kernel: kind === 'native' ? preflight.kernel() : '',
       criu: version.value,
-      cpuFlags: [...preflight.cpuFlags()],
+      cpuFlags: kind === 'native' ? [...preflight.cpuFlags()] : [],
       bytesEstimate: q.survey.bytesEstimate,
       source: { node: self.num, incarnation: self.incarnation },
     },

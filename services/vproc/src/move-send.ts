@@ -36,6 +36,7 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const dump = criu.dump({
     moveId: move.moveId,
     root: move.record.root,
+    to: move.record.peer.num,
     shellJob,
     ...(tty ? { tty: tty.binding } : {}),
   });

@@ -92,8 +92,9 @@ export class TargetSide implements ActiveMove {
     // Once it runs the scan tells it; until then it counts no hop: the source may still take it back.
     if (!t || phase !== 'doubt') return undefined;
     const { ppid, pgid, sid, tids, hop, born } = t;
+    const kind = t.kind ?? ('native' as const);
     const node = this.parts.node.num;
-    const base = { pid, ppid, pgid, sid, tids, kind: 'native' as const, node, hop, phase };
+    const base = { pid, ppid, pgid, sid, tids, kind, node, hop, phase };
     return born === undefined ? base : { ...base, born };
   }
 

@@ -61,6 +61,8 @@ export interface ScannedProcess extends ProcessRef {
   readonly uid: number;
   readonly rssBytes: number;
   readonly cpuMs: number;
+  /** Absent: native. */
+  readonly kind?: 'actor';
 }
 
 /** The guard's line of an end. `status` is of the process, not of a thread. */
@@ -274,6 +276,8 @@ export interface Images {
 export interface DumpRequest {
   readonly moveId: string;
   readonly root: number;
+  /** Node it moves to; actors tell it to their senders. */
+  readonly to?: number;
   /** The root leads no session of its own. [criu(8): --shell-job] */
   readonly shellJob: boolean;
   readonly tty?: TtyBinding;
@@ -412,6 +416,8 @@ export interface VprocPorts {
    * key is 32 hex digits too.
    */
   readonly state: MoveRecords;
+  /** Actors and their images, likewise. Absent: kept in memory only. */
+  readonly actorRecords?: MoveRecords;
   readonly preflight: Preflight;
   readonly stub: Stub;
 }

@@ -2,6 +2,10 @@
 // in production, hosted with others, and in the simulator: all it touches of the world is in VprocDeps.
 import { fail, type MemberId, type OriginEntry, ok, upMembers, vproc } from '@ssi/contracts';
 import type { Handlers, ServedCall } from '@ssi/ports';
+import { spawnActor } from './actor-spawn.ts';
+import { Actors } from './actors.ts';
+import { withActors } from './adapters/actor-ports.ts';
+import { memoryRecords } from './adapters/ports.none.ts';
 import { Attachments } from './attach.ts';
 import { toOriginEntry, toProcessInfo } from './exec-table.ts';
 import { Holds } from './holds.ts';
@@ -13,6 +17,7 @@ import { Migrations } from './migrations.ts';
 import { MoveParts } from './move-parts.ts';
 import { Moves } from './moves.ts';
 import { Origin } from './origin.ts';
+import { inRange } from './pid.ts';
 import { Reporter } from './reporter.ts';
 import { Retention } from './retention.ts';
 import { Runs } from './run.ts';
@@ -28,8 +33,16 @@ export interface Vproc {
 /** A nodedown step's view is here in ms: membership applied it before it called. */
 const stepViewMs = 5_000;
 
-export function createVproc(deps: VprocDeps): Vproc {
-  const node = new LocalNode(deps);
+export function createVproc(given: VprocDeps): Vproc {
+  const { actorRecords: records = memoryRecords() } = given.ports;
+  const actors = new Actors({ ...given, records });
+  const ownRange = (pid: number): boolean =>
+    node.view !== undefined && inRange(node.num, pid, node.view.pidBits);
+  const deps: VprocDeps = {
+    ...given,
+    ports: withActors({ base: given.ports, actors, clock: given.clock, records, ownRange }),
+  };
+  const node: LocalNode = new LocalNode(deps);
   const moves = new Moves();
   const startedMs = deps.clock.nowMs();
   const link = new MembershipLink(node);
@@ -178,6 +191,8 @@ export function createVproc(deps: VprocDeps): Vproc {
     moveCommit: (q, call) => migrations.commit(q, call),
     moveAbort: (q, call) => migrations.abort(q, call),
     moveStatus: (q) => migrations.status(q),
+    actorSpawn: (q, call) => spawnActor({ node, local, actors }, q, call.context),
+    actorHost: (q) => actors.announced(q),
     attach: (q, call) => attachments.attach(q, call),
     resize,
     rexec: () => fail('EOPNOTSUPP', 'rexec is not built yet'),
@@ -241,6 +256,7 @@ export function createVproc(deps: VprocDeps): Vproc {
     start,
     async stop() {
       node.stopped = true;
+      actors.stop();
       await node.listener?.close();
     },
   };

@@ -239,10 +239,11 @@ class Host implements ActorHost {
 
   private install(
     q: RequestOf<Ops['install']>,
-  ): Reply<Record<string, never>, Ops['install']['errnos'][number]> {
+  ): Reply<{ info?: ActorInfo }, Ops['install']['errnos'][number]> {
     if (this.closed || this.running.size >= actorsMax)
       return fail('ESHUTDOWN', 'this host takes no more');
-    if (this.find(q)) return ok({});
+    const found = this.find(q);
+    if (found) return ok({ info: found.info });
     if (this.running.has(q.pid)) return fail('EEXIST', `actor ${q.pid} runs here`);
     // The first piece begins anew: an attempt before this one was given up.
     if (q.offset === 0)
@@ -261,7 +262,7 @@ class Host implements ActorHost {
     const hosted = this.hosted({ pid: q.pid, birth: q.birth, uid: image.uid }, definition);
     hosted.load(image);
     this.add(hosted);
-    return ok({});
+    return ok({ info: hosted.info });
   }
 
   private destroy(q: { pid: number; birth: number }): boolean {

@@ -48,6 +48,7 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     }),
     records: linuxRecords(`${nodeDir}/moves`),
     state: linuxRecords(`${nodeDir}/vproc`),
+    actorRecords: linuxRecords(`${nodeDir}/actors`),
     preflight: linuxPreflight(),
     stub: linuxStub({
       stubPath: `${toolsDir}/native/ssi-stub`,
