@@ -141,7 +141,7 @@ export async function demoNative(
   };
   if (!(await until(down, 20_000))) return fail('ETIMEDOUT', 'node 1 was not declared DOWN');
   if (!(await seen.more(12)) || seen.state.wrong) return bad();
-  seen.endRow();
+  seen.hush();
   out.say(
     `   Node 1 is DOWN. The program goes on: ${seen.state.next} numbers, none missing, none repeated.`,
   );
