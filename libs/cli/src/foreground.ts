@@ -37,22 +37,20 @@ export async function foreground(
   options: ForegroundOptions,
 ): Promise<number> {
   const attached = ssi.attach(pid, { input: options.input, from: options.from ?? 'start' });
-  let detached = false;
-  const detach = (text: string): void => {
-    if (detached) return;
-    detached = true;
-    shell.note(text);
-    attached.close();
+  // Leaving it: settles even while its output waits for somebody to read ours.
+  const left = Promise.withResolvers<number>();
+  const detach = (): void => {
+    shell.note(`detached; ${pid} runs on: ssi attach ${pid}, ssi kill ${pid}`);
+    left.resolve(exitCode.ok);
   };
   const releases = [
     passSignals(shell, ssi, pid, options, detach),
+    endWithReader(shell, ssi, pid, options, left.resolve),
     ...(options.tty ? [rawTerminal(shell, ssi, pid)] : []),
+    ...(options.input ? [feed(shell, attached, options.tty, detach)] : []),
   ];
-  const input = options.input ? feed(shell, attached, options.tty, detach, pid) : undefined;
-  if (input) releases.push(input);
   try {
-    const status = await show(shell, command, pid, attached, options);
-    if (detached) return exitCode.ok;
+    const status = await Promise.race([show(shell, command, pid, attached, options), left.promise]);
     if (typeof status === 'number') return status;
     if (options.reap) await ssi.wait(pid, { noHang: true });
     if (status.reason) shell.note(`${command.name()}: ${pid}: ${status.reason} its node died`);
@@ -130,19 +128,34 @@ function passSignals(
   ssi: Ssi,
   pid: number,
   options: ForegroundOptions,
-  detach: (text: string) => void,
+  detach: () => void,
 ): { stop(): void } {
-  const leave = `detached; ${pid} runs on: ssi attach ${pid}, ssi kill ${pid}`;
-  if (!options.passSignals)
-    return shell.io.onSignals(['SIGINT', 'SIGTERM', 'SIGHUP'], () => detach(leave));
+  if (!options.passSignals) return shell.io.onSignals(['SIGINT', 'SIGTERM', 'SIGHUP'], detach);
   let interrupts = 0;
   return shell.io.onSignals(passed, (name) => {
-    if (name === 'SIGINT' && ++interrupts > interruptsMax) return detach(leave);
+    if (name === 'SIGINT' && ++interrupts > interruptsMax) return detach();
     const number = signalNumber(name) ?? 0;
     // Its group first: what it started in the foreground gets it as from a terminal.
     void ssi.kill(-pid, number).then((reply) => {
       if (!reply.ok && reply.errno === 'ESRCH') void ssi.kill(pid, number);
     });
+  });
+}
+
+/**
+ * Whoever read our output is gone. A program that we started gets what it would get from a pipe of its
+ * own, one that we only watch runs on.
+ */
+function endWithReader(
+  shell: Shell,
+  ssi: Ssi,
+  pid: number,
+  options: ForegroundOptions,
+  leave: (code: number) => void,
+): { stop(): void } {
+  return shell.io.onReaderGone(() => {
+    const told = options.passSignals ? ssi.kill(-pid, signalNumber('PIPE') ?? 0) : undefined;
+    void Promise.resolve(told).then(() => leave(exitCode.brokenPipe));
   });
 }
 
@@ -173,15 +186,14 @@ function feed(
   shell: Shell,
   attached: Attachment,
   tty: boolean,
-  detach: (text: string) => void,
-  pid: number,
+  detach: () => void,
 ): { stop(): void } {
   const { stdin } = shell.io;
   let stopped = false;
   const onData = (chunk: Buffer | string): void => {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     if (tty && bytes.includes(detachKey)) {
-      detach(`detached; ${pid} runs on: ssi attach ${pid}`);
+      detach();
       return;
     }
     stdin.pause();

@@ -19,13 +19,14 @@ function bug(error: unknown): never {
 
 process.on('uncaughtException', bug);
 process.on('unhandledRejection', bug);
-// `ssi ps | head -1`: whoever read is gone, and so are we. 128 + SIGPIPE.
-process.stdout.on('error', (error: NodeJS.ErrnoException) =>
-  error.code === 'EPIPE' ? process.exit(141) : bug(error),
-);
-
 const calledAs = basename(process.env.SSI_ARGV0 ?? process.argv[1] ?? '');
 const words = process.argv.slice(2);
-const code = await run(ownNames.includes(calledAs) ? [calledAs, ...words] : words, processIo());
-// Everything that was written is on its way out before the process ends.
+const code = await run(
+  ownNames.includes(calledAs) ? [calledAs, ...words] : words,
+  processIo(() => process.exit(exitCode.brokenPipe)),
+);
+// Everything that was written is on its way out before the process ends; but a reader that does not
+// read keeps nobody here.
+const patienceMs = 2_000;
+setTimeout(() => process.exit(code), patienceMs);
 process.stdout.write('', () => process.stderr.write('', () => process.exit(code)));

@@ -18,6 +18,8 @@ export const exitCode = {
   notFound: 127,
   /** Ended by SIGINT (128 + 2). */
   interrupted: 130,
+  /** Nobody reads our output any more (128 + SIGPIPE). */
+  brokenPipe: 141,
 } as const;
 
 /** As a shell gives it: the program's code, or 128 + the signal's number. */

@@ -57,6 +57,7 @@ export function fakeIo(
       handlers.push(handler);
       return { stop: () => void handlers.splice(handlers.indexOf(handler), 1) };
     },
+    onReaderGone: () => ({ stop: () => {} }),
     onResize: () => ({ stop: () => {} }),
     signal: (name) => {
       for (const h of [...handlers]) if (h.names.includes(name)) h.fn(name);
