@@ -286,7 +286,9 @@ export class TargetSide implements ActiveMove {
     );
     await failpoint('move.target.running');
     await this.enter('resumed');
-    void local.refresh().then(() => holds.giveBack(this.moveId));
+    // The source has its answer; the move is over when the table shows the tree.
+    await local.refresh();
+    void holds.giveBack(this.moveId);
     reporter.nudge();
     void ports.images.remove(this.moveId);
     return { type: 'running' };

@@ -15,6 +15,8 @@ export class Retention {
   private readonly local: LocalProcesses;
   private readonly moves: Moves;
   private readonly attachments: Attachments;
+  /** False until the table is complete: until then nobody seems to hold anything. */
+  private awake = false;
   private readonly open = new Set<number>();
   private readonly ended: number[] = [];
 
@@ -37,8 +39,15 @@ export class Retention {
     this.open.delete(owner);
   }
 
+  /** The table shows who is here: from now on it says whose streams nobody holds. */
+  wake(): void {
+    this.awake = true;
+    this.look();
+  }
+
   /** After each change of the table: which streams has nobody any more? */
   look(): void {
+    if (!this.awake) return;
     const held = new Set<number>();
     for (const e of this.local.table.values()) if (e.owner !== undefined) held.add(e.owner);
     for (const owner of held) this.open.add(owner);

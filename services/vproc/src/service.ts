@@ -242,6 +242,7 @@ export function createVproc(given: VprocDeps): Vproc {
     if (adopted.ok) retention.adopted(adopted.value);
     await migrations.adopt();
     await local.start();
+    retention.wake();
     booted();
     // Before this node is UP nothing may be started here: first the numbers in use elsewhere are held.
     await origin.rebuild(node.num);

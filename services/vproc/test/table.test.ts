@@ -142,6 +142,7 @@ describe('vproc: restart of the service', () => {
     const found = await where(c, pid);
     assert(found.ok);
     assert.deepEqual([found.value.entry.node, found.value.entry.hop], [2, 1]);
+    assert.equal(c.copies(pid), 1, 'it still runs');
     const away = await where(c, home);
     assert(away.ok && away.value.entry.node === 1, JSON.stringify(away));
     assert(c.node(2).machine.placeholders.has(home), 'still held');

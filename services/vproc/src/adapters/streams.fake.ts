@@ -56,6 +56,11 @@ export class FakeStreamFiles {
     });
   }
 
+  /** Nobody reads any more: a writer gets SIGPIPE. */
+  isClosed(owner: number): boolean {
+    const files = this.owners.get(owner);
+    return !files || files.out.eof;
+  }
   /** A program writes; false: there is nothing to write to. */
   writeOutput(owner: number, text: string): boolean {
     const files = this.owners.get(owner);
