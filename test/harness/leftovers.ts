@@ -1,6 +1,7 @@
 // What a cluster must not leave behind: processes, namespaces, mounts, interfaces, control groups,
 // nft tables, folders. Compared before and after, so that what else runs on this machine is no matter.
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 export interface Footprint {
@@ -37,6 +38,8 @@ export function footprint(cluster: string): Footprint {
   const nft = execFileSync('sh', ['-c', 'nft list tables 2>/dev/null || true'], {
     encoding: 'utf8',
   });
+  // As libs/cli/src/up/network.ts names them.
+  const id = createHash('sha256').update(cluster).digest('hex').slice(0, 8);
   const links = execFileSync('ip', ['-o', 'link'], { encoding: 'utf8' });
   return {
     processes: processes.sort(),
@@ -45,7 +48,7 @@ export function footprint(cluster: string): Footprint {
       .split('\n')
       .filter((l) => l.includes('/run/ssi'))
       .sort(),
-    links: (links.match(/\b(ssi[0-9a-f]{8}|v[0-9a-f]{7}n\d+)\b/g) ?? []).sort(),
+    links: (links.match(new RegExp(`\\b(ssi${id}|v${id.slice(0, 7)}n\\d+)\\b`, 'g')) ?? []).sort(),
     cgroups: ['', '/unified', '/freezer'].flatMap((h) =>
       listDir(`/sys/fs/cgroup${h}/ssi/${cluster}`).map((d) => `${h}/ssi/${cluster}/${d}`),
     ),
