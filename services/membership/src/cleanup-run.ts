@@ -1,7 +1,7 @@
 // Runs the nodedown steps from the master: each step on every UP node, acknowledged before the next.
 // Commits what people and joiners go by: UCLEANUP before the user script, DOWN at the end, and a step
 // that hangs with the nodes it waits for.
-import { clms, type MemberId, sameIncarnation, upMembers, type View } from '@ssi/contracts';
+import { clms, type MemberId, ok, sameIncarnation, upMembers, type View } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import type { Committer } from './committer.ts';
 import type { Master } from './master.ts';
@@ -60,16 +60,28 @@ export function createCleanupRun(
       if (stopped || !c || c.round !== round) return;
       if (isDone(c)) break;
       const step = stepName(c);
-      if (step === 'script')
-        await committer.commit((v) => ({ ok: true, value: cleanup(v, c.dead, 'UCLEANUP') }));
+      if (step === 'script') await commitAgain(round, (v) => cleanup(v, c.dead, 'UCLEANUP'));
       // Nobody UP to acknowledge (the last node, a cold start): the step is done.
       if (c.waitingFor.length === 0) current = { ...c, step: c.step + 1, waitingFor: nowNodes() };
       else await runStep(round);
     }
     const { dead } = current ?? { dead: [] };
-    const done = await committer.commit((v) => ({ ok: true, value: cleanup(v, dead, 'DOWN') }));
+    const transid = await commitAgain(round, (v) => cleanup(v, dead, 'DOWN'));
     if (current?.round === round) current = undefined;
-    if (done.ok) deps.publishEvent('nodedown', { dead, transid: done.value.transid });
+    if (transid !== undefined) deps.publishEvent('nodedown', { dead, transid });
+  }
+
+  /** Until it is written: a mandate that lapsed or a broker that is away come back. undefined: overtaken. */
+  async function commitAgain(
+    round: number,
+    change: (view: View) => View,
+  ): Promise<number | undefined> {
+    while (!stopped && current?.round === round) {
+      const done = await committer.commit((v) => ok(change(v)));
+      if (done.ok) return done.value.transid;
+      await sleep(clock, config.timing.beatMs);
+    }
+    return undefined;
   }
 
   async function runStep(round: number): Promise<void> {

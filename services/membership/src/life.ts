@@ -164,6 +164,8 @@ export function createLife(
     const { term, to, life } = state.promised;
     await deps.disk.saveLife({ incarnation, promise: { term, to, life } });
     state.id = { num: state.id.num, incarnation };
+    // From here on calls name the new life: those of the old one are refused everywhere.
+    if (state.view) ics.setView(state.view, state.id);
     log.info('life begins', { bootCount: incarnation.bootCount, bootId: incarnation.bootId });
   }
 

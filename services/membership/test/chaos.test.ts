@@ -42,11 +42,14 @@ async function run(seed: number): Promise<void> {
   for (const n of nums) if (cluster.node(n).gate.dead) await cluster.start(n);
   const text = nums.map((n) => `${n}:UP`).join(' ');
   try {
-    await cluster.until(() => cluster.allTold(nums, text), 40_000, 'all UP after healing');
     await cluster.until(
-      () => nums.every((n) => !cluster.node(n).guard.frozen),
-      5_000,
-      'all leased after healing',
+      () =>
+        cluster.allTold(nums, text) &&
+        nums.every(
+          (n) => cluster.node(n).membership.lifeState() === 'UP' && !cluster.node(n).guard.frozen,
+        ),
+      40_000,
+      'all UP and leased after healing',
     );
     if (cluster.faults.length > 0) throw new Error(cluster.faults.join('\n'));
   } catch (error) {
