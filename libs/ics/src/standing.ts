@@ -12,7 +12,7 @@ import {
 /** `wait`: the sender goes by a newer view that may name it; judged again when it is sent again. */
 export type Standing = 'accepted' | 'stale' | 'wait';
 
-/** The contract that nodes speak before they are members (join, attach). */
+/** The contract that nodes speak before they are members (join, attach), and when they are out (to learn it). */
 const openContract = 'clms';
 
 export function standing(q: {
@@ -30,7 +30,8 @@ export function standing(q: {
   const member = findMember(view, from.node);
   if (member && sameIncarnation(member.incarnation, from.incarnation)) {
     // The node's own services speak to each other to the end: its membership must hear that it is out.
-    return talksIn(member.state) || from.node === q.selfNode ? 'accepted' : 'stale';
+    const heard = from.node === q.selfNode || q.contract === openContract;
+    return heard || talksIn(member.state) ? 'accepted' : 'stale';
   }
   if (member && from.incarnation.bootCount < member.incarnation.bootCount) return 'stale';
   if (q.transid > view.transid) return 'wait';
