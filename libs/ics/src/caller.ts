@@ -8,7 +8,6 @@ import {
   type Failure,
   fail,
   findMember,
-  frameKind,
   type Op,
   type Priority,
   type Reply,
@@ -17,12 +16,12 @@ import {
   type View,
 } from '@ssi/contracts';
 import type { CallOptions, Clock } from '@ssi/ports';
+import { Answers } from './answers.ts';
 import { Deadlines } from './deadlines.ts';
-import { decodeResult, encodeBody, frameMax } from './frame.ts';
+import { encodeBody, frameMax } from './frame.ts';
 import { Greeter } from './greeter.ts';
-import { rtoMaxMs } from './path.ts';
 import { Peers, unended, viewIncarnation } from './peers.ts';
-import type { Call, Channel, Peer } from './pending.ts';
+import type { Call, Peer } from './pending.ts';
 import { Sender } from './sender.ts';
 import { isGone } from './standing.ts';
 import { rpcSpan } from './trace.ts';
@@ -57,8 +56,7 @@ export class Caller {
   readonly #sender: Sender;
   #closed = false;
   #calls = 0;
-  #refusals = 0;
-  #unreachable = 0;
+  readonly #answers: Answers;
 
   constructor(deps: CallerDeps) {
     this.#d = deps;
@@ -76,6 +74,12 @@ export class Caller {
       },
     });
     this.#sender = new Sender({ ...parts, peers: this.#peers, greeter: this.#greeter });
+    this.#answers = new Answers({
+      ...deps,
+      peers: this.#peers,
+      greeter: this.#greeter,
+      sender: this.#sender,
+    });
   }
 
   get peers(): Iterable<Peer> {
@@ -86,8 +90,8 @@ export class Caller {
     return {
       calls: this.#calls,
       resends: this.#sender.resends,
-      refusals: this.#refusals,
-      unreachable: this.#unreachable,
+      refusals: this.#answers.refusals,
+      unreachable: this.#answers.unreached,
     };
   }
 
@@ -203,67 +207,11 @@ export class Caller {
   }
 
   frame(f: ReplyFrame, via: Via): void {
-    if (f.toBootId !== this.#d.self.bootId) return;
-    const peer = this.#peers.find(f.from.node, f.contract);
-    if (!peer) return;
-    const view = this.#d.view();
-    if (view && f.from.incarnation && peer.node !== this.#d.self.node) {
-      // A word from a former life is no answer, whatever it says.
-      if (isGone(view, peer.node, f.from.incarnation)) return;
-    }
-    const now = this.#d.clock.nowMs();
-    peer.paths.heard(via.transport, now);
-    if (f.kind === frameKind.welcome) {
-      if (this.#greeter.welcome(peer, f, via.transport)) this.#known(peer, f);
-      else if (peer.bootId !== '' && peer.bootId !== f.from.bootId) this.#sender.doubt(peer);
-      return;
-    }
-    if (f.seq === 0) {
-      if (f.kind === frameKind.refused) this.#helloRefused(peer, f, via);
-      return;
-    }
-    const channel = this.#peers.channel(f.channel);
-    const call = channel?.slots.get(f.seq);
-    if (!channel || channel.peer !== peer || !call) return;
-    if (f.kind === frameKind.refused) {
-      this.#refused(channel, call, f, via);
-      return;
-    }
-    if (f.from.bootId !== channel.bootId) return;
-    if (f.from.incarnation) peer.incarnation = f.from.incarnation;
-    if (f.attempt === call.attempt && via.transport === call.via)
-      peer.paths.measured(via.transport, now - call.sentMs - f.servedMs);
-    if (f.kind === frameKind.progress) {
-      if (call.settled) return;
-      call.inWork = true;
-      call.rtoMs = rtoMaxMs;
-      call.dueMs = Math.min(now + call.rtoMs, call.deadlineMs);
-      return;
-    }
-    if (f.kind !== frameKind.reply) return;
-    this.#sender.finishSlot(channel, call);
-    if (call.settled) return;
-    const reply = decodeResult(f.body) ?? fail('EBADMSG', 'the reply cannot be decoded');
-    this.#sender.settle(call, this.#d.checkReplies ? checked(call.definition, reply) : reply);
+    this.#answers.frame(f, via);
   }
 
   unreachable(transport: Transport['name'], tag: string): void {
-    const [channelId, seq, attempt] = tag.split('_').map(Number);
-    if (channelId === undefined || seq === undefined || attempt === undefined) return;
-    this.#unreachable++;
-    const now = this.#d.clock.nowMs();
-    if (seq === 0) {
-      const peer = this.#peers.byId(channelId);
-      peer?.paths.refused(transport, now);
-      if (peer) this.#greeter.unreachable(peer, attempt);
-      return;
-    }
-    const channel = this.#peers.channel(channelId);
-    const call = channel?.slots.get(seq);
-    channel?.peer.paths.refused(transport, now);
-    if (!channel || !call || call.settled) return;
-    call.live--;
-    if (call.attempt === attempt) this.#sender.nobody(call, now);
+    this.#answers.unreachable(transport, tag);
   }
 
   broken(transport: Transport['name'], to?: { node: number; contract: string }): void {
@@ -311,79 +259,6 @@ export class Caller {
     this.#deadlines.stop();
   }
 
-  #known(peer: Peer, f: ReplyFrame): void {
-    peer.bootId = f.from.bootId;
-    peer.incarnation = f.from.incarnation ?? peer.incarnation;
-    const now = this.#d.clock.nowMs();
-    peer.channels.forEach((channel, priority) => {
-      if (!channel) return;
-      if (channel.bootId !== peer.bootId) this.#rebirth(channel, priority);
-      else
-        for (const call of channel.slots.values())
-          if (call.stalled || call.live === 0) this.#sender.transmit(call, now);
-    });
-    this.#sender.pump(peer);
-  }
-
-  /** The server's former life is over: what it certainly did not run goes to the new one, in order. */
-  #rebirth(channel: Channel, priority: number): void {
-    const peer = channel.peer;
-    const again: Call[] = [];
-    for (const call of channel.slots.values()) {
-      if (call.settled) call.done = true;
-      else if (call.live > 0) {
-        call.done = true;
-        this.#sender.settle(
-          call,
-          fail('ETIMEDOUT', `the server on node ${peer.node} was restarted`),
-        );
-      } else {
-        Object.assign(call, { channel: undefined, seq: 0, attempt: -1, rtoMs: 0, stalled: false });
-        again.push(call);
-      }
-    }
-    peer.waiting[priority]?.unshift(...again);
-    peer.waitingCount += again.length;
-    this.#peers.forget(channel);
-  }
-
-  /** A server answered that it did not run this frame. */
-  #refused(channel: Channel, call: Call, f: ReplyFrame, via: Via): void {
-    this.#refusals++;
-    const now = this.#d.clock.nowMs();
-    const otherLife = f.from.bootId !== channel.bootId;
-    if (call.settled) {
-      this.#sender.finishSlot(channel, call);
-      if (otherLife) this.#sender.doubt(channel.peer);
-      return;
-    }
-    if (!this.#mayDuplicate(via)) call.live--;
-    const why = decodeResult(f.body);
-    if (otherLife) this.#sender.doubt(channel.peer);
-    else if (why && !why.ok && why.errno === 'ESTALE') {
-      this.#sender.finishSlot(channel, call);
-      this.#sender.settle(call, why);
-    } else if (f.attempt === call.attempt) {
-      channel.peer.paths.refused(via.transport, now);
-      this.#sender.nobody(call, now);
-    }
-  }
-
-  #helloRefused(peer: Peer, f: ReplyFrame, via: Via): void {
-    const why = decodeResult(f.body);
-    if (!peer.hello || !why || why.ok) return;
-    if (why.errno === 'ESTALE') {
-      for (const call of unended(peer)) this.#sender.end(call, why);
-      return;
-    }
-    peer.paths.refused(via.transport, this.#d.clock.nowMs());
-    this.#greeter.unreachable(peer, f.attempt);
-  }
-
-  #mayDuplicate(via: Via): boolean {
-    return this.#d.transports.some((t) => t.name === via.transport && t.mayDuplicate);
-  }
-
   /** Ends every call to this peer and forgets its channels. */
   #drop(peer: Peer, why: () => Failure): void {
     const calls = unended(peer);
@@ -397,10 +272,4 @@ export class Caller {
     this.#greeter.stop(peer);
     for (const call of calls) this.#sender.settle(call, why());
   }
-}
-
-function checked(definition: Op, reply: Reply<unknown>): Reply<unknown> {
-  if (!reply.ok) return reply;
-  const parsed = definition.reply.safeParse(reply.value);
-  return parsed.success ? reply : fail('EBADMSG', `reply: ${parsed.error.message}`);
 }

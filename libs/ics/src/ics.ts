@@ -168,8 +168,7 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
       }),
     counters: () => ({
       ...caller.counters(),
-      ...server.counters,
-      inWork: server.inWork,
+      ...server.counters(),
       garbage,
     }),
     probe: (peerNode, contract) => caller.probe(peerNode, contract),

@@ -6,7 +6,6 @@ import type { Tracer } from '@opentelemetry/api';
 import {
   type CallFrame,
   type Contract,
-  type Errno,
   fail,
   frameKind,
   type IcsErrno,
@@ -15,19 +14,19 @@ import {
   type View,
 } from '@ssi/contracts';
 import type { Clock, Log, ServeOptions, Timer } from '@ssi/ports';
-import { decodeBody, emptyBody, encodeReply, encodeResult, frameMax } from './frame.ts';
+import { emptyBody } from './frame.ts';
+import { Runner } from './runner.ts';
 import {
   type CallerChannel,
   type Entry,
   type Handler,
   longPollMax,
   type Served,
-  ServedView,
   served,
 } from './serving.ts';
 import { isGone, standing } from './standing.ts';
-import { rpcSpan } from './trace.ts';
 import type { Transport, Via } from './transport.ts';
+import { Voice } from './voice.ts';
 
 /** Early frames kept for each channel; the caller sends the rest again. */
 const heldMax = 1_024;
@@ -59,10 +58,37 @@ export class Server {
   #closed = false;
   #replies = 0;
   #replyBytes = 0;
-  readonly counters = { served: 0, duplicates: 0, refused: 0, throttled: 0, stale: 0 };
+  readonly #voice: Voice;
+  readonly #runner: Runner;
+  #duplicates = 0;
+  #refused = 0;
+  #throttled = 0;
 
   constructor(deps: ServerDeps) {
     this.#d = deps;
+    this.#voice = new Voice(deps);
+    this.#runner = new Runner({
+      ...deps,
+      node: deps.self.node,
+      voice: this.#voice,
+      onKept: (bytes) => {
+        this.#replyBytes += bytes;
+      },
+    });
+  }
+
+  counters(): Record<string, number> {
+    let inWork = 0;
+    for (const s of this.#served.values())
+      for (const lane of s.lanes) inWork += lane.inWork + lane.queue.length;
+    return {
+      served: this.#runner.started,
+      duplicates: this.#duplicates,
+      refused: this.#refused,
+      throttled: this.#throttled,
+      replies: this.#replies,
+      inWork,
+    };
   }
 
   serve(
@@ -71,13 +97,6 @@ export class Server {
     options: ServeOptions,
   ): void {
     this.#served.set(contract.name, served(contract, handlers, options));
-  }
-
-  get inWork(): number {
-    let sum = 0;
-    for (const s of this.#served.values())
-      for (const lane of s.lanes) sum += lane.inWork + lane.queue.length;
-    return sum;
   }
 
   frame(f: CallFrame, via: Via): void {
@@ -100,13 +119,12 @@ export class Server {
     });
     if (rank === 'wait') return;
     if (rank === 'stale') {
-      this.counters.stale++;
       const text = `node ${f.from.node} is no member in this incarnation`;
       this.#refuse(f, via, 'ESTALE', text);
       return;
     }
     if (f.kind === frameKind.hello) {
-      this.#say(frameKind.welcome, f, via, emptyBody, 0);
+      this.#voice.say(frameKind.welcome, f, via, emptyBody, 0);
       return;
     }
     const channel = this.#channel(f);
@@ -189,7 +207,7 @@ export class Server {
   #admit(channel: CallerChannel, served: Served, f: CallFrame, via: Via): boolean {
     if (f.kind === frameKind.cancel) {
       channel.next++;
-      this.#answer(f, via, fail('ECANCELED', 'withdrawn before it arrived'), 0);
+      this.#voice.answer(f, via, fail('ECANCELED', 'withdrawn before it arrived'));
       return true;
     }
     const definition = served.contract.ops[f.op];
@@ -200,15 +218,15 @@ export class Server {
       lane.queue.length >= served.queueMax ||
       (definition?.longPoll === true && served.longPolls >= longPollMax);
     if (full) {
-      this.counters.throttled++;
+      this.#throttled++;
       if (definition?.kind === 'message') return false;
       channel.next++;
-      this.#answer(f, via, throttled, 0);
+      this.#voice.answer(f, via, throttled);
       return true;
     }
     channel.next++;
     if (!definition || f.version !== served.contract.version) {
-      this.#answer(f, via, unserved(served, f), 0);
+      this.#voice.answer(f, via, unserved(served, f));
       return true;
     }
     const now = this.#d.clock.nowMs();
@@ -228,119 +246,41 @@ export class Server {
     };
     channel.entries.set(f.seq, entry);
     this.#replies++;
-    if (lane.queue.length > 0 || (!definition.longPoll && lane.inWork >= served.inWorkMax))
-      lane.queue.push(entry);
-    else this.#start(entry, lane);
+    this.#runner.enter(entry);
     // Its caller need not ask soon whether it arrived.
-    if (definition.longPoll && !entry.result) this.#say(frameKind.progress, f, via, emptyBody, 0);
+    if (definition.longPoll && !entry.result)
+      this.#voice.say(frameKind.progress, f, via, emptyBody, 0);
     return true;
   }
 
   /** A frame of a call that was let in before, or its cancel. */
   #again(channel: CallerChannel, f: CallFrame, via: Via): void {
-    this.counters.duplicates++;
+    this.#duplicates++;
     const entry = channel.entries.get(f.seq);
     if (f.kind === frameKind.cancel) {
       if (entry && entry.state !== 'done') {
         entry.dropped = true;
         entry.abort?.abort();
       }
-      this.#answer(f, via, fail('ECANCELED', 'withdrawn'), 0);
+      this.#voice.answer(f, via, fail('ECANCELED', 'withdrawn'));
       return;
     }
     const served = this.#served.get(channel.contract);
     // Let in without an entry: it was refused for good, and is so again.
     if (!entry) {
-      this.#answer(f, via, served ? unserved(served, f) : throttled, 0);
+      this.#voice.answer(f, via, served ? unserved(served, f) : throttled);
       return;
     }
     entry.frame = f;
     entry.via = via;
     entry.arrivedMs = this.#d.clock.nowMs();
-    if (entry.result) this.#say(frameKind.reply, f, via, entry.result, 0);
-    else this.#say(frameKind.progress, f, via, emptyBody, 0);
+    if (entry.result) this.#voice.say(frameKind.reply, f, via, entry.result, 0);
+    else this.#voice.say(frameKind.progress, f, via, emptyBody, 0);
   }
 
-  #start(entry: Entry, lane: Served['lanes'][0]): void {
-    const { served, definition, frame: f } = entry;
-    entry.state = 'running';
-    if (definition.longPoll) served.longPolls++;
-    else lane.inWork++;
-    this.counters.served++;
-    let reply: Promise<Reply<unknown>> | Reply<unknown>;
-    try {
-      reply = this.#run(entry, f);
-    } catch (error) {
-      reply = this.#crashed(entry, error);
-    }
-    if (!(reply instanceof Promise)) {
-      this.#finish(entry, lane, reply);
-      return;
-    }
-    reply.then(
-      (r) => this.#finish(entry, lane, r),
-      (error: unknown) => this.#finish(entry, lane, this.#crashed(entry, error)),
-    );
-  }
-
-  #run(entry: Entry, f: CallFrame): Promise<Reply<unknown>> | Reply<unknown> {
-    const handler = entry.served.handlers[f.op];
-    if (!handler) return fail('ENOSYS', `${f.contract}.${f.op} has no handler here`);
-    let body: unknown;
-    try {
-      body = decodeBody(f.body);
-    } catch {
-      return fail('EBADMSG', 'the request cannot be decoded');
-    }
-    const parsed = entry.definition.request.safeParse(body);
-    if (!parsed.success) return fail('EBADMSG', `${f.contract}.${f.op}: ${parsed.error.message}`);
-    if (f.traceparent !== undefined)
-      entry.span = rpcSpan({
-        tracer: this.#d.tracer,
-        kind: 'server',
-        contract: f.contract,
-        op: f.op,
-        parent: f.traceparent,
-        node: this.#d.self.node,
-        peer: `${f.from.node}-${f.from.service}`,
-        transid: f.transid,
-      });
-    return handler(parsed.data, new ServedView(entry));
-  }
-
-  /** A handler must not throw: it is a bug, and what it did is not known. */
-  #crashed(entry: Entry, error: unknown): Reply<unknown> {
-    const { contract, op } = entry.frame;
-    this.#d.log.error('a handler failed', { op: `${contract}.${op}`, error: String(error) });
-    return fail('ETIMEDOUT', `the server failed while it served this: ${String(error)}`);
-  }
-
-  #finish(entry: Entry, lane: Served['lanes'][0], reply: Reply<unknown>): void {
-    const { served, definition, channel, frame: f } = entry;
-    entry.state = 'done';
-    if (definition.longPoll) served.longPolls--;
-    else lane.inWork--;
-    entry.span?.end(reply);
-    if (channel.entries.get(f.seq) === entry) {
-      let result = encodeResult(reply);
-      if (result.length > frameMax)
-        result = encodeResult(fail('EMSGSIZE', `a reply of ${result.length} bytes`));
-      entry.result = result;
-      this.#replyBytes += result.length;
-      const servedMs = this.#d.clock.nowMs() - entry.arrivedMs;
-      if (!entry.dropped) this.#say(frameKind.reply, f, entry.via, result, servedMs);
-    }
-    this.#next(served, lane);
-  }
-
-  #next(served: Served, lane: Served['lanes'][0]): void {
-    while (lane.queue.length > 0) {
-      const entry = lane.queue[0];
-      if (!entry) return;
-      if (!entry.definition.longPoll && lane.inWork >= served.inWorkMax) return;
-      lane.queue.shift();
-      if (!entry.dropped) this.#start(entry, lane);
-    }
+  #refuse(f: CallFrame, via: Via, errno: IcsErrno, detail: string): void {
+    this.#refused++;
+    this.#voice.refuse(f, via, errno, detail);
   }
 
   #forget(channel: CallerChannel, seq: number, entry: Entry): void {
@@ -370,33 +310,6 @@ export class Server {
     }
     this.#sweeper =
       this.#channels.size > 0 ? this.#d.clock.after(sweepMs, () => this.#sweep()) : undefined;
-  }
-
-  #refuse(f: CallFrame, via: Via, errno: Errno & IcsErrno, detail: string): void {
-    this.counters.refused++;
-    if (f.kind === frameKind.ack) return;
-    this.#say(frameKind.refused, f, via, encodeResult(fail(errno, detail)), 0);
-  }
-
-  #answer(f: CallFrame, via: Via, reply: Reply<unknown>, servedMs: number): void {
-    this.#say(frameKind.reply, f, via, encodeResult(reply), servedMs);
-  }
-
-  #say(kind: number, f: CallFrame, via: Via, body: Uint8Array, servedMs: number): void {
-    const frame = encodeReply({
-      kind,
-      contract: f.contract,
-      from: this.#d.source(),
-      toBootId: f.from.bootId,
-      channel: f.channel,
-      seq: f.seq,
-      attempt: f.attempt,
-      transid: this.#d.transid(),
-      servedMs,
-      body,
-    });
-    if (via.send(frame)) return;
-    for (const transport of this.#d.transports) if (transport.backTo(f.from)?.send(frame)) return;
   }
 }
 
