@@ -113,8 +113,10 @@ export class Workload {
   }
 
   async #migrate(ics: IcsEndpoint, pid: number, up: number[]): Promise<void> {
-    const to = this.#random.pick(up);
     let at = await this.#where(ics, pid);
+    const others = up.filter((n) => n !== at);
+    // Now and then to where it is already: refused, and nothing happens.
+    const to = this.#random.pick(this.#random.chance(0.05) || others.length === 0 ? up : others);
     for (let tries = 0; at !== undefined && tries < 3; tries++) {
       const request = { pid, to, uid: 0 };
       const reply = await ics.call(vproc, 'migrate', at, request, { timeoutMs: 20_000 });

@@ -24,19 +24,16 @@ export function standing(q: {
   selfNode: number;
 }): Standing {
   const { from, view } = q;
-  if (!view || from.node === 0) return 'accepted';
-  if (!from.incarnation)
-    return from.node === q.selfNode || q.contract === openContract ? 'accepted' : 'stale';
+  // The services of one node speak to each other across its lives: from its membership each learns that
+  // the last one is over and which one this is.
+  if (!view || from.node === 0 || from.node === q.selfNode) return 'accepted';
+  if (!from.incarnation) return q.contract === openContract ? 'accepted' : 'stale';
   const member = findMember(view, from.node);
-  if (member && sameIncarnation(member.incarnation, from.incarnation)) {
-    // The node's own services speak to each other to the end: its membership must hear that it is out.
-    const heard = from.node === q.selfNode || q.contract === openContract;
-    return heard || talksIn(member.state) ? 'accepted' : 'stale';
-  }
+  if (member && sameIncarnation(member.incarnation, from.incarnation))
+    return talksIn(member.state) || q.contract === openContract ? 'accepted' : 'stale';
   if (member && from.incarnation.bootCount < member.incarnation.bootCount) return 'stale';
   if (q.transid > view.transid) return 'wait';
-  if (from.node === q.selfNode || q.contract === openContract) return 'accepted';
-  return 'stale';
+  return q.contract === openContract ? 'accepted' : 'stale';
 }
 
 /** Whether the view says that this life of the node is over. An unknown node is not: it may be to come. */
