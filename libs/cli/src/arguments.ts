@@ -51,6 +51,10 @@ export function variableArgument(
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+/** `onnode 2 -- cmd`: behind the first argument commander leaves the `--` in. */
+export const withoutDashes = (argv: readonly string[]): readonly string[] =>
+  argv[0] === '--' ? argv.slice(1) : argv;
+
 /**
  * kill(1) takes the signal as an option of its own name: `-TERM`, `-9`; and groups as negative pids.
  * Rewritten into `--signal TERM` and `-- -PID`, which commander understands.

@@ -314,6 +314,13 @@ describe('command line: a program in the foreground', () => {
     expect(requests[0]?.env).toEqual({ PATH: '/bin', SSI_CLUSTER: 'c' });
   });
 
+  test('-- before the command is no part of it, -- within it is', async () => {
+    const { attached, requests, ended } = start(['onnode', '2', '--', 'git', 'log', '--', 'x']);
+    attached.push({ type: 'exit', status: { pid, code: 0, signal: null } });
+    await ended;
+    expect(requests[0]).toMatchObject({ argv: ['git', 'log', '--', 'x'], node: 2 });
+  });
+
   test('attach: Ctrl-C detaches with 0 and sends nothing', async () => {
     const { io, attached, signals, ended } = start(['attach', '65601']);
     attached.push({ type: 'data', stream: 'out', offset: 0, bytes: bytes('x') });

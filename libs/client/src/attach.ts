@@ -135,6 +135,7 @@ export function attach(
     let lastNode = 0;
     let pause = pauseMs.first;
     let brokenAt: number | undefined;
+    let exit: ExitStatus | undefined;
     let watching: { stop(): void } | undefined;
     try {
       while (!closing.signal.aborted) {
@@ -205,9 +206,14 @@ export function attach(
           } else if (kind === attachKind.eof) {
             yield { type: 'eof', stream: message[1] };
           } else if (kind === attachKind.exit) {
-            yield { type: 'exit', status: message[1] };
-            return;
+            exit = message[1];
           } else if (kind === attachKind.moved) break;
+          // A node that knew the end before we asked may tell it first: what was in its log when we
+          // attached is still to come.
+          if (exit && allReached(endOffsets(grant), cursor.from())) {
+            yield { type: 'exit', status: exit };
+            return;
+          }
         }
         stream.destroy();
         stream = undefined;

@@ -45,6 +45,16 @@ describe('attach: output', () => {
       }
   });
 
+  test('a process that had ended: its output before its exit, whichever the node tells first', async () => {
+    const { program, ssi } = await start();
+    program.write(bytesOf('written before anybody came'));
+    program.end(exited);
+    program.exitFirst = true;
+    const events = await collect(ssi.attach(pid).events());
+    expect(textOf(events)).toBe('written before anybody came');
+    expect(events.at(-1)).toEqual({ type: 'exit', status: exited });
+  });
+
   test('logs without follow ends with what was there', async () => {
     const { program, ssi } = await start();
     program.write(bytesOf('what was there'));

@@ -20,6 +20,8 @@ export interface FakeProgram {
   breaks: number[];
   /** First offset the log still has. */
   logStart: number;
+  /** Tells the exit before anything else, as a node may that knew it when we came. */
+  exitFirst: boolean;
   write(bytes: Uint8Array): void;
   end(status: ExitStatus): void;
   /** To another node: the connection ends with `moved`. */
@@ -56,6 +58,7 @@ export function fakeProgram(cluster: FakeCluster, pid: number, node: number): Fa
     connections: 0,
     breaks: [],
     logStart: 0,
+    exitFirst: false,
     write: (bytes) => {
       const next = new Uint8Array(program.out.length + bytes.length);
       next.set(program.out);
@@ -80,6 +83,7 @@ export function fakeProgram(cluster: FakeCluster, pid: number, node: number): Fa
       if (left-- <= 0) server.destroy();
       await server.write(pack(message));
     };
+    if (program.exitFirst && program.exit) await send([attachKind.exit, program.exit]);
     const opening = unpack((await server.read()) ?? new Uint8Array([0xc0]));
     let next: number = Math.max(program.logStart, opening[1].out ?? 0);
     const reader = (async () => {

@@ -2,6 +2,7 @@
 // `all`, `native` (runs programs), the architecture, and `cpu:FLAG`. [onclass(1)]
 import type { NodeInfo } from '@ssi/client';
 import { InvalidArgumentError } from 'commander';
+import { withoutDashes } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
 import { runOnEach } from '../on-each.ts';
 import { withProgram } from '../start-program.ts';
@@ -30,7 +31,10 @@ export const define: Define = (command, shell) => {
     .action(
       shell.act((takes: NodeClass, argv: string[], options: { quiet?: boolean }) =>
         withProgram(shell, command, (ssi) =>
-          runOnEach(shell, command, ssi, argv, { quiet: options.quiet ?? false, takes }),
+          runOnEach(shell, command, ssi, withoutDashes(argv), {
+            quiet: options.quiet ?? false,
+            takes,
+          }),
         ),
       ),
     );

@@ -1,5 +1,5 @@
 // onnode: runs a command on one node, in the foreground. [onnode(1)]
-import { nodeArgument } from '../arguments.ts';
+import { nodeArgument, withoutDashes } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
 import { runInForeground, withProgram } from '../start-program.ts';
 
@@ -15,7 +15,11 @@ export const define: Define = (command, shell) => {
     .action(
       shell.act((node: number, argv: string[], options: { pin?: boolean; tty?: boolean }) =>
         withProgram(shell, command, (ssi) =>
-          runInForeground(shell, command, ssi, argv, { ...options, node, input: true }),
+          runInForeground(shell, command, ssi, withoutDashes(argv), {
+            ...options,
+            node,
+            input: true,
+          }),
         ),
       ),
     );
