@@ -16,7 +16,7 @@ import type { LifeEffect } from './machine.ts';
 import { newMandate } from './mandate.ts';
 import { encodeRecord, recordKey, recordOf } from './record.ts';
 import { judge } from './recovery.ts';
-import type { MembershipDeps, NodeState } from './state.ts';
+import { type MembershipDeps, type NodeState, selfIn } from './state.ts';
 import { emptyView, type JoinRequest, takeover } from './view.ts';
 import type { Views } from './views.ts';
 
@@ -113,7 +113,7 @@ export function createLife(
       // Already in (this membership restarted): the view is all that is missing.
       views.apply(view);
       on.reviewed();
-      return true;
+      return selfIn(state) !== undefined;
     }
     const request = {
       num: state.id.num,

@@ -5,8 +5,10 @@ import { setup } from 'xstate';
 export type LifeEvent =
   /** The applied view, as it speaks of this life. */
   | { type: 'view.COMINGUP' | 'view.UP' | 'view.SHUTDOWN' }
-  /** The applied view has another life of this node, or this one as gone. */
+  /** The applied view has this life as gone. */
   | { type: 'view.out' }
+  /** It does not speak of this life: another one of this number, or none. */
+  | { type: 'view.other' }
   | { type: 'programs.killed' }
   | { type: 'role.stand' | 'role.master' | 'role.slave' };
 
@@ -40,8 +42,9 @@ export const nodeMachine = setup({
             'view.COMINGUP': 'COMINGUP',
             'view.UP': 'UP',
             'view.SHUTDOWN': 'SHUTDOWN',
-            // A life of before: nothing of this one is in a view yet.
-            'view.out': {},
+            // It was in and is out again before this node heard of either.
+            'view.out': 'GOINGDOWN',
+            'view.other': {},
           },
         },
         COMINGUP: {
@@ -51,6 +54,7 @@ export const nodeMachine = setup({
             'view.UP': 'UP',
             'view.SHUTDOWN': 'SHUTDOWN',
             'view.out': 'GOINGDOWN',
+            'view.other': 'GOINGDOWN',
           },
         },
         UP: {
@@ -58,9 +62,10 @@ export const nodeMachine = setup({
             'view.UP': {},
             'view.SHUTDOWN': 'SHUTDOWN',
             'view.out': 'GOINGDOWN',
+            'view.other': 'GOINGDOWN',
           },
         },
-        SHUTDOWN: { on: { 'view.SHUTDOWN': {}, 'view.out': 'DOWN' } },
+        SHUTDOWN: { on: { 'view.SHUTDOWN': {}, 'view.out': 'DOWN', 'view.other': 'DOWN' } },
         // Excluded: nothing of this life may run on, then the next one begins.
         GOINGDOWN: {
           entry: 'killPrograms',
@@ -68,9 +73,10 @@ export const nodeMachine = setup({
           on: {
             'programs.killed': { target: 'NEVERUP', actions: 'beginNextLife' },
             'view.out': {},
+            'view.other': {},
           },
         },
-        DOWN: { entry: 'stopped', on: { 'view.out': {} } },
+        DOWN: { entry: 'stopped', on: { 'view.out': {}, 'view.other': {} } },
       },
     },
     role: {

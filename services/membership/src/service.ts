@@ -13,7 +13,7 @@ import { clmsHandlers } from './operations.ts';
 import { startProbe } from './probe.ts';
 import { judge } from './recovery.ts';
 import { createReign, type Reign } from './reign.ts';
-import { type MembershipDeps, newState, selfIn } from './state.ts';
+import { isSpokenOf, type MembershipDeps, newState, selfIn } from './state.ts';
 import { timingFault } from './timing.ts';
 import { createViews } from './views.ts';
 
@@ -156,7 +156,7 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
     const spoken = self?.state;
     if (spoken === 'COMINGUP' || spoken === 'UP' || spoken === 'SHUTDOWN')
       machine.send({ type: `view.${spoken}` });
-    else if (state.view) machine.send({ type: 'view.out' });
+    else if (state.view) machine.send({ type: isSpokenOf(state) ? 'view.out' : 'view.other' });
   }
 
   function onMessage(m: HeartbeatMessage): void {

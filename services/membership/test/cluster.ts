@@ -180,7 +180,12 @@ export class Cluster {
         if (target && (to === num || this.reaches(num, to)) && !target.gate.paused) {
           const handler = target.handlers.get(`${contract.name}.${op}`);
           if (!handler) return fail('ENOSYS', op) as never;
-          const reply = await handler(structuredClone(request), undefined);
+          // A server that dies while it works never answers.
+          const reply = await Promise.race([
+            handler(structuredClone(request), undefined),
+            wait(endMs - this.clock.nowMs()),
+          ]);
+          if (reply === undefined) return fail('ETIMEDOUT', 'no answer') as never;
           await wait(0.5);
           if (target.gate.dead || (to !== num && !this.reaches(to, num))) {
             await wait(Math.max(0, endMs - this.clock.nowMs()));
