@@ -85,7 +85,7 @@ static struct {
 } option = {.pid_bits = 16, .node_dir = "/run/ssi/node"};
 
 static int epoll_fd, signal_fd, lease_fd, listen_fd, last_pid_fd = -1, pid_max_fd = -1, exits_fd;
-static int freeze_fd = -1, procs_fd = -1, kill_fd = -1;
+static int freeze_fd = -1, kill_fd = -1;
 static bool cgroup_v2, frozen, ending;
 static double deadline_ms, last_pid_due_ms, child_due_ms, child_since_ms, net_wait_until_ms;
 static double kill_due_ms; /* 0: no `kill` in work */
@@ -246,8 +246,6 @@ static void open_cgroup(void) {
     snprintf(path, sizeof path, "%s/freezer.state", option.cgroup);
     if ((freeze_fd = open(path, O_RDWR | O_CLOEXEC)) < 0) die(path);
   }
-  snprintf(path, sizeof path, "%s/cgroup.procs", option.cgroup);
-  if ((procs_fd = open(path, O_RDONLY | O_CLOEXEC)) < 0) die(path);
   snprintf(path, sizeof path, "%s/cgroup.kill", option.cgroup);
   kill_fd = open(path, O_WRONLY | O_CLOEXEC);
   if (option.services_cgroup) {
@@ -258,13 +256,17 @@ static void open_cgroup(void) {
 }
 
 /* Kills what is in the cgroup; returns how many were seen. A frozen v1 task dies only when it is
- * thawed, and then before it runs another instruction of its own. */
-static int kill_programs(void) {
+ * thawed, and then before it runs another instruction of its own: so frozen first, that none runs
+ * between the blows, and thawed for good after, in every round, lest a lease that ends now keep them. */
+static int kill_programs(bool first) {
   char text[65536];
   int seen = 0;
+  /* Opened anew each time: of one that stays open, v1 goes on telling the same old list. */
+  snprintf(text, sizeof text, "%s/cgroup.procs", option.cgroup);
+  int procs_fd = open(text, O_RDONLY | O_CLOEXEC);
+  if (procs_fd < 0) return 0;
   if (kill_fd >= 0) write_text(kill_fd, "1");
-  if (!cgroup_v2) write_text(freeze_fd, "FROZEN");
-  lseek(procs_fd, 0, SEEK_SET);
+  if (!cgroup_v2 && first) write_text(freeze_fd, "FROZEN");
   size_t kept = 0;
   for (ssize_t n; (n = read(procs_fd, text + kept, sizeof text - 1 - kept)) > 0;) {
     char *line = text, *end;
@@ -277,12 +279,13 @@ static int kill_programs(void) {
     kept = strlen(line);
     memmove(text, line, kept);
   }
+  close(procs_fd);
   if (!cgroup_v2) write_text(freeze_fd, "THAWED");
   return seen;
 }
 
 static void pump_kill(void) {
-  if (kill_programs() > 0) {
+  if (kill_programs(kill_due_ms == 0) > 0) {
     kill_due_ms = now_ms() + 2;
     return;
   }
@@ -434,7 +437,7 @@ static void reap(void) {
       child_pid = 0;
       respawn_ms = now_ms() - child_since_ms > 10000 ? respawn_min_ms : respawn_ms * 2;
       if (respawn_ms > respawn_max_ms) respawn_ms = respawn_max_ms;
-      child_due_ms = now_ms() + respawn_ms;
+      child_due_ms = ending ? 0 : now_ms() + respawn_ms;
       say("node services ended (%s %d), again in %d ms",
           info.si_code == CLD_EXITED ? "code" : "signal", info.si_status, respawn_ms);
     }
@@ -475,6 +478,7 @@ static void start_child(void) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   setsid();
+  setrlimit(RLIMIT_RTTIME, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
   write_file("/proc/self/oom_score_adj", "0");
   execvp(option.child[0], option.child);
   die(option.child[0]);
@@ -723,9 +727,19 @@ static void take_range(void) {
   keep_in_range();
 }
 
+/* Should it ever run wild, it must not take the machine with it: after a second without a rest it goes
+ * on at ordinary priority. [setrlimit(2): RLIMIT_RTTIME] */
+static void step_down(int signal) {
+  (void)signal;
+  sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &(struct sched_param){0});
+}
+
 /* Never behind what it guards; nothing of this is handed down to children. */
 static void rise(void) {
   struct sched_param parameter = {.sched_priority = 50};
+  struct rlimit rest = {1000000, RLIM_INFINITY}; /* us; the hard limit would kill */
+  signal(SIGXCPU, step_down);
+  setrlimit(RLIMIT_RTTIME, &rest);
   if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) != 0) {
     parameter.sched_priority = 0;
     if (setpriority(PRIO_PROCESS, 0, -20) != 0) say("runs at ordinary priority: %s", strerror(errno));
