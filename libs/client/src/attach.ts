@@ -141,7 +141,10 @@ export function attach(
       while (!closing.signal.aborted) {
         const opened = await open();
         if (!opened.ok && lastErrno.has(opened.errno)) {
-          yield await ending(opened);
+          const taken = opened.errno === 'ESRCH' && lastNode > 0;
+          yield taken
+            ? { type: 'failed', failure: fail('ESRCH', endTaken(pid, lastNode)) }
+            : await ending(opened);
           return;
         }
         const streamReply = opened.ok
@@ -282,6 +285,9 @@ function endWithNode(views: ViewSource, node: number, stream: Stream): { stop():
 
 /** After these there is nothing to try again. */
 const lastErrno = new Set<Errno>(['ESRCH', 'ENOENT', 'EBUSY', 'EHOSTDOWN', 'ENOSYS', 'EBADMSG']);
+
+const endTaken = (pid: number, node: number): string =>
+  `${pid} ended after we lost node ${node}, and another has taken its status already`;
 
 const noStreams = (pid: number): Failure<'ENOENT'> =>
   fail('ENOENT', `${pid} has no streams here: it was not started by "ssi run", or is forgotten`);
