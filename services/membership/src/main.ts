@@ -6,6 +6,7 @@ import { eventSubject } from '@ssi/contracts';
 import { createEndpoint } from '@ssi/ics';
 import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { openJetStreamKv } from '@ssi/stores';
+import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { openDisk } from './adapters/disk.file.ts';
 import { commandFence, commandScript } from './adapters/fence.command.ts';
 import { noGuard, openGuardSocket } from './adapters/guard.socket.ts';
@@ -57,6 +58,15 @@ if (!endpoint.ok) {
 }
 const { ics, nats, tcpPort } = endpoint.value;
 if (!nats) throw new Error('membership needs a bus');
+const telemetry = await startTelemetry({
+  service: 'clms',
+  node: env.num,
+  cluster: env.cluster,
+  bootId: ics.self.bootId,
+  clock,
+  otlpEndpoint: process.env.OTEL_EXPORTER_OTLP_ENDPOINT,
+  store: natsSpanStore(nats, env.cluster),
+});
 
 const heartbeats = await openHeartbeats({
   cluster: env.cluster,
@@ -102,7 +112,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.once(signal, () => {
     turn.end();
     membership.stop();
-    end(0);
+    void telemetry.stop().then(() => end(0));
   });
 const reason = await membership.ended;
 if (reason !== undefined) {
