@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { type Errno, fail, ok, type Reply } from '@ssi/contracts';
 import { type ClusterFile, clustersDir, readClusterFile } from './cluster-file.ts';
-import type { Ssi } from './ssi.ts';
+import type { Ssi } from './handle.ts';
 
 export interface ConnectOptions {
   /** Name of a cluster that `ssi up` started here. Absent: SSI_NATS, then SSI_CLUSTER, then the only one. */

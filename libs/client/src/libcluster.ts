@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { type ExitStatus, fail, ok, type Reply } from '@ssi/contracts';
 import type { ClusterEvent } from './events.ts';
-import type { NodeInfo, Ssi } from './ssi.ts';
+import type { NodeInfo, Ssi } from './handle.ts';
 
 /** One node's number, name, state, incarnation and services. ENOENT: never seen. [clusternode_info(3ssi)] */
 export async function clusternodeInfo(ssi: Ssi, num: number): Promise<Reply<NodeInfo>> {

@@ -1,109 +1,36 @@
-// A client's handle on a cluster: every operation a person or a program asks of it. Answers are Replies;
-// nothing here throws. It is built on a link, so the same code runs on NATS and in memory.
+// The handle on a cluster, built on a link: the same code runs on NATS and in memory. Where calls go and
+// what is repeated is in pid-calls.ts, streams are in attach.ts.
 import {
   clms,
   type Errno,
   type ExitStatus,
   fail,
   findMember,
-  type Incarnation,
-  type NodeState,
-  type OriginEntry,
   ok,
   type ProcessInfo,
   type Reply,
-  type ReplyOf,
   type RequestOf,
   upMembers,
   type View,
-  type ViewMember,
   vproc,
 } from '@ssi/contracts';
-import { type SpanRecord, type TraceSummary, withSpan } from '@ssi/telemetry';
-import { type ActorCalls, actorCalls } from './actor/calls.ts';
-import { type Attachment, type AttachOptions, attach } from './attach.ts';
+import { withSpan } from '@ssi/telemetry';
+import { actorCalls } from './actor/calls.ts';
+import { attach } from './attach.ts';
 import { type ClusterEvent, followEvents } from './events.ts';
+import type {
+  Answer,
+  MigrateReply,
+  NodeInfo,
+  ProcessList,
+  RunRequest,
+  Ssi,
+  WhyNotReply,
+} from './handle.ts';
 import type { ClientLink } from './link.ts';
 import { leastLoaded } from './load.ts';
 import { isGone, type PidCallOptions, pidCalls, type VprocOp } from './pid-calls.ts';
 import { viewSource } from './view-source.ts';
-
-export interface NodeInfo {
-  readonly num: number;
-  readonly name: string;
-  readonly state: NodeState;
-  readonly incarnation: Incarnation;
-  /** As its membership tells; empty when it is DOWN or does not answer. */
-  readonly services: readonly { readonly name: string; readonly state: string }[];
-  readonly facts: ViewMember['facts'];
-  readonly isMaster: boolean;
-  /** The nodedown step that runs for it now. */
-  readonly step?: { readonly name: string; readonly waitingFor: readonly number[] };
-  /** False: it is UP in the view, but did not answer this time. */
-  readonly answers: boolean;
-}
-
-export interface ProcessList {
-  /** By pid. */
-  readonly processes: readonly ProcessInfo[];
-  /** Nodes that are UP but did not answer: their processes are missing here. */
-  readonly silent: readonly { readonly node: number; readonly errno: Errno }[];
-}
-
-export interface RunRequest extends Omit<RequestOf<typeof vproc.ops.run>, 'uid' | 'gid'> {
-  readonly uid?: number;
-  readonly gid?: number;
-  /** Absent: the least loaded node. */
-  readonly node?: number;
-}
-
-export interface MoveOptions {
-  readonly group?: boolean;
-  readonly postCopy?: boolean;
-  readonly force?: boolean;
-}
-
-type MigrateReply = ReplyOf<typeof vproc.ops.migrate>;
-type WhyNotReply = ReplyOf<typeof vproc.ops.whyNot>;
-type Answer<T> = Promise<Reply<T>>;
-
-export interface Ssi extends ActorCalls {
-  readonly cluster: string;
-  /** The newest view a node tells. */
-  view(): Answer<View>;
-  nodes(): Answer<NodeInfo[]>;
-  ps(): Answer<ProcessList>;
-  run(request: RunRequest): Answer<{ pid: number; node: number }>;
-  where(pid: number): Answer<OriginEntry>;
-  migrate(pid: number, to: number, options?: MoveOptions): Answer<MigrateReply>;
-  /** A negative pid is a process group. `signal` 0 only asks whether it is there. */
-  kill(pid: number, signal: number): Answer<{ delivered: number }>;
-  /** Until it ends; `noHang`: EAGAIN while it runs. `reap` (default): its status is taken. */
-  wait(
-    pid: number,
-    options?: { reap?: boolean; noHang?: boolean; timeoutMs?: number; signal?: AbortSignal },
-  ): Answer<ExitStatus>;
-  whyNot(pid: number, options?: { to?: number; group?: boolean }): Answer<WhyNotReply>;
-  rexec(
-    pid: number,
-    to: number,
-    argv: readonly string[],
-    env: Readonly<Record<string, string>>,
-  ): Answer<{ pid: number; node: number }>;
-  attach(pid: number, options?: AttachOptions): Attachment;
-  resize(pid: number, rows: number, cols: number): Answer<Record<string, never>>;
-  /** Membership transitions: those the cluster remembers (unless `from` is `now`), then each as it comes. */
-  events(options?: { from?: 'start' | 'now'; signal?: AbortSignal }): AsyncGenerator<ClusterEvent>;
-  /** Transitions the cluster remembers, oldest first. */
-  history(): Answer<ClusterEvent[]>;
-  trace(traceId: string): Answer<SpanRecord[]>;
-  traces(max?: number): Answer<TraceSummary[]>;
-  /** The UP node with the least to do per CPU. */
-  leastLoaded(options?: { native?: boolean }): Answer<number>;
-  shutdownNode(num: number): Answer<{ transid: number }>;
-  bootstrap(num: number): Answer<{ transid: number }>;
-  close(): Promise<void>;
-}
 
 /** A move may take long; dumping some GB does. */
 const moveMs = 300_000;
