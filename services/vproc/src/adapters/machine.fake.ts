@@ -71,7 +71,10 @@ export class FakeMachine {
   }
   private live(p: FakeProcess): void {
     if (p.state !== 'running' || p.owner === 0) return;
-    if (this.files.isClosed(p.owner)) return this.exit(p.pid, null, 'SIGPIPE');
+    if (this.files.isClosed(p.owner)) {
+      this.exit(p.pid, null, 'SIGPIPE');
+      return;
+    }
     if (this.files.writeOutput(p.owner, `${p.pid} ${p.count}\n`)) p.count++;
     p.read += this.files.readInput(p.owner);
   }
