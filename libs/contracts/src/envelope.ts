@@ -53,6 +53,11 @@ export const callFrame = z.object({
   seq: z.int().min(0),
   /** All calls of the channel below this number are finished at the caller. */
   lowWater: z.int().min(0),
+  /**
+   * Finished ones above it, as pairs [from, to[: so that one long poll does not make the server keep the
+   * replies of everything asked after it. At most 8 pairs, lowest first.
+   */
+  finished: z.array(z.int().min(1)).max(16),
   /** Time left when sent, ms. */
   timeoutMs: z.number().min(0),
   /** 0 first, then 1.. for each time it is sent again; in a hello any number, echoed. */

@@ -42,6 +42,7 @@ export function encodeCall(f: CallFrame): Uint8Array {
     f.lowWater,
     f.timeoutMs,
     f.traceparent ?? '',
+    f.finished,
   ]);
 }
 
@@ -104,9 +105,9 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
     const servedMs: unknown = a[13];
     return typeof servedMs === 'number' ? { ...head, servedMs } : undefined;
   }
-  const [priority, version, op, to, lowWater, timeoutMs, traceparent] = a.slice(
+  const [priority, version, op, to, lowWater, timeoutMs, traceparent, finished] = a.slice(
     13,
-    20,
+    21,
   ) as unknown[];
   if (
     !count(priority) ||
@@ -116,10 +117,12 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
     !count(to) ||
     !count(lowWater) ||
     typeof timeoutMs !== 'number' ||
-    typeof traceparent !== 'string'
+    typeof traceparent !== 'string' ||
+    !Array.isArray(finished) ||
+    !finished.every(count)
   )
     return undefined;
-  const call = { ...head, priority, version, op, to, lowWater, timeoutMs };
+  const call = { ...head, priority, version, op, to, lowWater, timeoutMs, finished };
   return traceparent ? { ...call, traceparent } : call;
 }
 

@@ -84,3 +84,18 @@ export function lowWater(channel: Channel): number {
   for (const seq of channel.slots.keys()) return seq;
   return channel.nextSeq;
 }
+
+const finishedPairsMax = 8;
+
+/** Numbers above the low-water mark that are finished, as pairs; looks at the oldest open ones only. */
+export function finished(channel: Channel): number[] {
+  const pairs: number[] = [];
+  let from = 0;
+  let seen = 0;
+  for (const seq of channel.slots.keys()) {
+    if (from > 0 && seq > from) pairs.push(from, seq);
+    from = seq + 1;
+    if (++seen > finishedPairsMax) break;
+  }
+  return pairs;
+}

@@ -129,6 +129,7 @@ export class Server {
     }
     const channel = this.#channel(f);
     if (f.lowWater > channel.lowWater) this.#raise(channel, f.lowWater);
+    if (f.finished.length > 0) this.#finished(channel, served, f.finished);
     if (f.kind === frameKind.ack || f.seq < 1) return;
     if (f.seq < channel.lowWater) return;
     if (f.seq < channel.next) {
@@ -192,6 +193,24 @@ export class Server {
     for (const seq of [...channel.held.keys()]) if (seq < mark) channel.held.delete(seq);
     const served = this.#served.get(channel.contract);
     if (served) this.#drain(channel, served);
+  }
+
+  /** Replies the caller has, above its low-water mark. What is looked at is open or forgotten here. */
+  #finished(channel: CallerChannel, served: Served, pairs: readonly number[]): void {
+    // A channel that was forgotten here and taken up again skips them.
+    for (let i = 0; i + 1 < pairs.length; i += 2) {
+      const [from, to] = [pairs[i] ?? 0, pairs[i + 1] ?? 0];
+      if (from > channel.next || channel.next >= to) continue;
+      channel.next = to;
+      this.#drain(channel, served);
+    }
+    const end = pairs.at(-1) ?? 0;
+    let at = 0;
+    for (const [seq, entry] of channel.entries) {
+      if (seq >= end) return;
+      while (seq >= (pairs[at + 1] ?? end)) at += 2;
+      if (seq >= (pairs[at] ?? end)) this.#forget(channel, seq, entry);
+    }
   }
 
   #drain(channel: CallerChannel, served: Served): void {

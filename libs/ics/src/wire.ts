@@ -2,7 +2,7 @@
 import { frameKind, type Source } from '@ssi/contracts';
 import { emptyBody, encodeCall } from './frame.ts';
 import type { Path } from './path.ts';
-import { type Call, type Channel, lowWater, type Peer } from './pending.ts';
+import { type Call, type Channel, finished, lowWater, type Peer } from './pending.ts';
 
 export interface WireDeps {
   readonly source: () => Source;
@@ -42,6 +42,7 @@ export class Wire {
         channel: channel.id,
         seq: call.seq,
         lowWater: mark,
+        finished: finished(channel),
         timeoutMs: Math.max(0, timeoutMs),
         attempt: call.attempt,
         traceparent: call.traceparent,
@@ -117,6 +118,7 @@ export class Wire {
         channel: q.channel,
         seq: 0,
         lowWater: q.lowWater,
+        finished: [],
         timeoutMs: 0,
         attempt: q.attempt,
         body: emptyBody,

@@ -280,6 +280,40 @@ test('ICS: nodedown drops what a dead caller had queued and aborts what runs', a
   expect(server.runs.map((r) => r.n)).toEqual([1]);
 });
 
+test('ICS: replies are kept until the caller has them, also behind a long poll', async () => {
+  const server = held();
+  const client = endpoint(0, 'cli');
+  const watch = client.call(echo, 'watch', 1, { n: 0 });
+  for (let n = 1; n <= 300; n++)
+    expect(await ended(client.call(echo, 'say', 1, { n }), 2)).toMatchObject({ ok: true });
+  // The long poll, and the last call, of which the server cannot know yet.
+  expect(server.ics.counters().replies).toBe(2);
+  server.release();
+  await run(1_000);
+  expect(await watch).toMatchObject({ ok: true });
+  expect(server.ics.counters().replies).toBe(0);
+});
+
+test('ICS: EAGAIN: the reply cache is full; what is in it is still answered', async () => {
+  const server = endpoint(1, 'echo');
+  const big = 'x'.repeat(500_000);
+  const huge = { n: 1, size: 0, more: big };
+  server.serve(echo, { say: () => ok(huge) });
+  const client = endpoint(0, 'cli');
+  expect(await ended(client.call(echo, 'say', 1, { n: 0 }), 10)).toMatchObject({ ok: true });
+  // From here no frame of the server arrives, so nothing it keeps can be forgotten.
+  net.deaf.add('memory:0-cli');
+  const calls = Array.from({ length: 200 }, (_, n) => client.call(echo, 'say', 1, { n }));
+  await run(1_000);
+  expect(server.counters().throttled).toBeGreaterThan(0);
+  net.deaf.clear();
+  const replies = await ended(Promise.all(calls));
+  const kept = replies.filter((r) => r.ok).length;
+  expect(kept).toBeGreaterThan(100);
+  expect(replies.filter((r) => !r.ok && r.errno === 'EAGAIN')).toHaveLength(200 - kept);
+  expect(await ended(client.call(echo, 'say', 1, { n: 1 }))).toMatchObject({ ok: true });
+});
+
 test('ICS: an errno of the operation comes through, with the node to ask instead', async () => {
   const server = endpoint(1, 'echo');
   server.serve(echo, { say: () => fail('ENOENT', 'not here', 3) });

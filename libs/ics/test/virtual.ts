@@ -70,6 +70,8 @@ export class SimNet {
   faults: Faults;
   /** Transports that carry nothing now. */
   readonly cut = new Set<TransportName>();
+  /** Callers that hear nothing now. */
+  readonly deaf = new Set<string>();
 
   constructor(clock: VirtualClock, random: Random, faults: Faults) {
     this.#clock = clock;
@@ -84,7 +86,7 @@ export class SimNet {
     const backTo = (to: { node: number; service: string }): Via => ({
       transport: name,
       send: (frame) => {
-        this.#carry(name, () => this.#callers.get(`${name}:${to.node}-${to.service}`), frame, {
+        this.#carry(name, () => this.#hearing(`${name}:${to.node}-${to.service}`), frame, {
           transport: name,
           send: () => false,
         });
@@ -118,6 +120,10 @@ export class SimNet {
         receiver = undefined;
       },
     };
+  }
+
+  #hearing(caller: string): Receiver | undefined {
+    return this.deaf.has(caller) ? undefined : this.#callers.get(caller);
   }
 
   #carry(name: TransportName, to: () => Receiver | undefined, frame: Uint8Array, via: Via): void {
