@@ -58,7 +58,8 @@ export class CallWatch {
         startMs: this.#world.clock.nowMs(),
         timeoutMs: timeoutMs ?? contract.ops[op]?.timeoutMs ?? defaultTimeoutMs,
       };
-      this.#open.add(call);
+      // What the dead still try in their last turn is nobody's call.
+      if (life.alive) this.#open.add(call);
       return call;
     };
     const end = (call: OpenCall, reply: Reply<unknown>): void => {

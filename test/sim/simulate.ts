@@ -131,7 +131,7 @@ async function rest(world: World, cluster: SimCluster, views: ViewsChecker): Pro
 
 /** Every origin knows where its processes are. */
 async function agree(world: World, cluster: SimCluster, workload: Workload): Promise<void> {
-  const told = new Map<number, number | undefined>();
+  const told = new Map<number, number | string>();
   for (const node of cluster.nodes)
     for (const pid of node.machine.processes.keys())
       void workload.ask(pid).then((at) => told.set(pid, at));

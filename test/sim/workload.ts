@@ -174,10 +174,13 @@ export class Workload {
     return rendezvous(`origin:${range}`, up);
   }
 
-  /** What every origin says of these processes, asked by a client; undefined: no answer. */
-  async ask(pid: number): Promise<number | undefined> {
+  /** Where its origin says that a process is, as a client asks; why not, if it does not. */
+  async ask(pid: number): Promise<number | string> {
     const client = this.#clients[0];
-    return client ? this.#where(client.ics, pid) : undefined;
+    const origin = this.origin(pid);
+    if (!client || origin === undefined) return 'no origin';
+    const reply = await client.ics.call(vproc, 'where', origin, { pid });
+    return reply.ok ? reply.value.entry.node : `${reply.errno} from node ${origin}`;
   }
 
   /** Programs fork and end by themselves, on whatever machine they are. */

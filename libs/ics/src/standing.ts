@@ -13,7 +13,7 @@ import {
 export type Standing = 'accepted' | 'stale' | 'wait';
 
 /** The contract that nodes speak before they are members (join, attach), and when they are out (to learn it). */
-const openContract = 'clms';
+export const openContract = 'clms';
 
 export function standing(q: {
   from: Source;
@@ -40,11 +40,8 @@ export function standing(q: {
 export function isGone(view: View, node: number, incarnation: Incarnation | undefined): boolean {
   const member = findMember(view, node);
   if (!member) return false;
-  if (!talksIn(member.state)) return true;
   // A view that names an earlier life lags behind what the node itself said.
-  return (
-    incarnation !== undefined &&
-    member.incarnation.bootCount >= incarnation.bootCount &&
-    !sameIncarnation(member.incarnation, incarnation)
-  );
+  if (incarnation && incarnation.bootCount > member.incarnation.bootCount) return false;
+  if (!talksIn(member.state)) return true;
+  return incarnation !== undefined && !sameIncarnation(member.incarnation, incarnation);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { NodeState, View } from '@ssi/contracts';
 import { test } from 'vitest';
-import { standing } from '../src/standing.ts';
+import { isGone, standing } from '../src/standing.ts';
 
 const life = (bootCount: number) => ({ bootCount, bootId: `${bootCount}`.padStart(16, '0') });
 const view = (state: NodeState, transid = 5): View => ({
@@ -60,4 +60,15 @@ test("ICS: services of one node hear each other across its lives, whatever each 
   for (const bootCount of [2, 3, 4])
     for (const transid of [1, 9])
       assert.equal(rank(bootCount, { selfNode: 2, transid, state: 'DOWN' }), 'accepted');
+});
+
+test('ICS: a life is gone by a view that has it as such or names a later one, not by one that lags behind', () => {
+  assert.equal(isGone(view('UP'), 2, life(3)), false);
+  assert.equal(isGone(view('UP'), 2, undefined), false);
+  assert.equal(isGone(view('DOWN'), 2, life(3)), true);
+  assert.equal(isGone(view('DOWN'), 2, undefined), true);
+  assert.equal(isGone(view('UP'), 2, life(2)), true);
+  for (const state of ['UP', 'KCLEANUP', 'DOWN'] as const)
+    assert.equal(isGone(view(state), 2, life(4)), false);
+  assert.equal(isGone(view('UP'), 3, life(1)), false);
 });
