@@ -64,6 +64,8 @@ export function applyScan(
   q: {
     identify: (ref: ProcessRef) => Identity | undefined;
     bornHere: (ref: ProcessRef) => number;
+    /** Streams of that owner are open: `run` made it leader of a session of the same number. */
+    isOwner: (pid: number) => boolean;
   },
 ): ScanDiff {
   const next = new Map<number, ExecEntry>();
@@ -74,7 +76,8 @@ export function applyScan(
     const old = table.get(p.pid);
     const known = old && sameUser(old, p) ? old : undefined;
     const id = q.identify(p) ?? known;
-    const owner = id?.owner ?? ownerOf(p, table) ?? ownerOf(p, next);
+    const session = q.isOwner(p.sid) ? p.sid : undefined;
+    const owner = id?.owner ?? ownerOf(p, table) ?? ownerOf(p, next) ?? session;
     const entry: ExecEntry = {
       ...p,
       hop: id?.hop ?? 0,

@@ -125,7 +125,8 @@ export class LocalProcesses {
     );
     const diff = applyScan(this.table, visible, {
       identify: (ref) => this.identities.get(refKey(ref)),
-      bornHere: (ref) => bornNumber(this.node.self?.incarnation.bootCount ?? 0, ref.startTicks),
+      bornHere: (ref) => this.bornHere(ref),
+      isOwner: (pid) => this.node.deps.ports.streams.paths(pid) !== undefined,
     });
     this.table = diff.table;
     const gone: number[] = [];

@@ -18,6 +18,7 @@ export class Retention {
   /** False until the table is complete: until then nobody seems to hold anything. */
   private awake = false;
   private readonly open = new Set<number>();
+  private readonly checking = new Set<number>();
   private readonly ended: number[] = [];
 
   constructor(q: {
@@ -45,15 +46,28 @@ export class Retention {
     this.look();
   }
 
+  private heldOwners(): Set<number> {
+    const held = new Set<number>();
+    for (const e of this.local.table.values()) if (e.owner !== undefined) held.add(e.owner);
+    return held;
+  }
+
   /** After each change of the table: which streams has nobody any more? */
   look(): void {
     if (!this.awake) return;
-    const held = new Set<number>();
-    for (const e of this.local.table.values()) if (e.owner !== undefined) held.add(e.owner);
+    const held = this.heldOwners();
     for (const owner of held) this.open.add(owner);
-    for (const owner of [...this.open])
-      if (!held.has(owner) && !this.moves.of(owner) && this.open.delete(owner))
-        void this.end(owner);
+    for (const owner of this.open)
+      if (!held.has(owner) && !this.checking.has(owner)) void this.check(owner);
+  }
+
+  /** A child may be too young for the table: nobody is there only when one more scan says so. */
+  private async check(owner: number): Promise<void> {
+    this.checking.add(owner);
+    await this.local.refresh();
+    this.checking.delete(owner);
+    if (this.heldOwners().has(owner) || this.moves.of(owner)) return;
+    if (this.open.delete(owner)) await this.end(owner);
   }
 
   private async end(owner: number): Promise<void> {
@@ -70,12 +84,12 @@ export class Retention {
   async exited(entry: ExecEntry, status: ExitStatus): Promise<void> {
     if (entry.owner !== entry.pid) return;
     const { streams } = this.node.deps.ports;
-    const others = [...this.local.table.values()].some((e) => e.owner === entry.pid);
-    if (others) {
+    await this.check(entry.pid);
+    if (this.open.has(entry.pid) && !this.moves.of(entry.pid)) {
       // All that it wrote is in the log before its end is told.
       await streams.pause(entry.pid);
       await streams.resume(entry.pid);
-    } else if (this.open.delete(entry.pid)) await this.end(entry.pid);
+    }
     this.attachments.exited(entry.pid, status);
   }
 }

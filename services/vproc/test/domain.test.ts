@@ -228,7 +228,11 @@ describe('vproc: exec table', () => {
     ...{ pid, startTicks, ppid: 0, pgid: pid, sid: pid, tids: [], state: 'running' as const },
     ...{ command: '', uid: 0, rssBytes: 0, cpuMs: 0, ...more },
   });
-  const q = { identify: () => undefined, bornHere: (r: { startTicks: number }) => r.startTicks };
+  const q = {
+    identify: () => undefined,
+    bornHere: (r: { startTicks: number }) => r.startTicks,
+    isOwner: () => false,
+  };
   test('another user of a number is gone and new, not changed', () => {
     const first = applyScan(new Map(), [seen(7, 1)], q);
     const second = applyScan(first.table, [seen(7, 2)], q);
