@@ -19,10 +19,11 @@
  * cc -std=c11 -O2 -Wall -Wextra -o ssi-guard guard.c
  */
 #define _GNU_SOURCE
-#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/sched.h>
 #include <net/if.h>
 #include <sched.h>
@@ -43,6 +44,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
@@ -678,6 +680,34 @@ static bool is_mount(const char *path) {
   return stat(path, &here) == 0 && stat(parent, &above) == 0 && here.st_dev != above.st_dev;
 }
 
+/* criu keeps what it learned of the kernel in /run, 20 ms of every dump and restore, but trusts only a
+ * tmpfs there. Where /run is none, the node gets one, with all that is in the machine's mounted in it. */
+static void make_run(void) {
+  const char *staged = option.node_dir; /* a folder that is there, and free until the end of this */
+  struct statfs fs;
+  char from[PATH_MAX], to[PATH_MAX], link[PATH_MAX];
+  if (statfs("/run", &fs) != 0 || fs.f_type == TMPFS_MAGIC) return;
+  try_mount("ssi-run", staged, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m");
+  DIR *run = opendir("/run");
+  for (struct dirent *entry; run && (entry = readdir(run));) {
+    const char *name = entry->d_name;
+    if (!strcmp(name, ".") || !strcmp(name, "..") || !strncmp(name, "criu.kdat", 9)) continue;
+    snprintf(from, sizeof from, "/run/%.255s", name);
+    snprintf(to, sizeof to, "%s/%.255s", staged, name);
+    if (entry->d_type == DT_LNK) {
+      ssize_t n = readlink(from, link, sizeof link - 1);
+      if (n > 0 && (link[n] = 0, symlink(link, to)) != 0) say("no link %s", to);
+      continue;
+    }
+    if (entry->d_type == DT_DIR) mkdir(to, 0755);
+    else close(open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    /* Not recursively: the staging place itself is among them. What went away meanwhile is not missed. */
+    if (mount(from, to, NULL, MS_BIND, NULL) != 0 && errno != ENOENT) die(to);
+  }
+  if (run) closedir(run);
+  try_mount(staged, "/run", NULL, MS_MOVE, NULL);
+}
+
 static void make_mounts(void) {
   if (option.unshare) {
     try_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
@@ -689,7 +719,8 @@ static void make_mounts(void) {
       try_mount("/dev/pts/ptmx", "/dev/ptmx", NULL, MS_BIND, NULL);
     mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   }
-  make_folders(option.node_dir);
+  make_folders(option.node_dir); /* in the machine's own /run, so that there is a place to mount on */
+  if (option.unshare) make_run();
   if (option.unshare || !is_mount(option.node_dir))
     try_mount("ssi-node", option.node_dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=75%");
 }

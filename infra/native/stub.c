@@ -148,6 +148,9 @@ static void replace(pid_t pid, const char *file) {
     if (ptrace(PTRACE_CONT, pid, 0, 0) != 0 || waitpid(pid, &status, __WALL) != pid) fail("continue");
     if (WIFEXITED(status) || WIFSIGNALED(status)) errno = ESRCH, fail("it ended");
     if (status >> 8 == (SIGTRAP | (PTRACE_EVENT_EXEC << 8))) {
+      /* Blocked before its first instruction: a word to end may come before it could do so itself. */
+      uint64_t all = ~0ULL;
+      if (ptrace(PTRACE_SETSIGMASK, pid, sizeof all, &all) != 0) fail("signal mask");
       if (ptrace(PTRACE_DETACH, pid, 0, 0) != 0) fail("detach");
       kill(pid, SIGCONT);
       printf("%d\n", pid);
