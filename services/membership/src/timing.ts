@@ -1,15 +1,15 @@
 // The numbers of the protocol and the sums behind them. All are durations, ms, each measured on one
 // machine's own CLOCK_BOOTTIME; clocks of two machines may run apart by `drift` and no more.
 //
-//   lease   L = 540   V >= L(1+drift) + freezeMax = 540*1.01 + 50 = 595.4
-//   verdict V = 600   a slave's SIGKILL falls 0..100 ms after the master's last answer to it, so the view
-//                     is committed 500..600 ms after it, + a tick (<= 25) + one write of the KV (~10):
-//                     p50 ~ 570, p99 ~ 650
+//   lease   L = 500   V >= L(1+drift) + freezeMax = 500*1.01 + 50 = 555
+//   verdict V = 560   a slave's SIGKILL falls 0..100 ms after the master's last answer to it, so the view
+//                     is committed 460..560 ms after it, + a tick (<= 20) + one write of the KV (~10)
+//                     and its way to the members: p50 ~ 540, p99 ~ 600 on a machine with time to spare
 //   promise P = 1200  the master's SIGKILL falls 0..100 ms after its last heartbeat: promises run out
 //                     1,100..1,200 ms after it, + freezeMax (its own node freezes) + a tick + the votes'
 //                     round trip + rank (<= 4 * 40) + one write: p99 ~ 1,500
 //   mandate           P/(1+drift) = 1,188: the master may be starved for that long before it loses it,
-//                     a slave for 440 ms (L less one beat) before its programs freeze
+//                     a slave for 400 ms (L less one beat) before its programs freeze
 export interface Timing {
   /** Heartbeats go out this often. */
   readonly beatMs: number;
@@ -41,9 +41,9 @@ export interface Timing {
 
 export const timing: Timing = {
   beatMs: 100,
-  tickMs: 25,
-  leaseMs: 540,
-  verdictMs: 600,
+  tickMs: 20,
+  leaseMs: 500,
+  verdictMs: 560,
   promiseMs: 1_200,
   drift: 0.01,
   freezeMaxMs: 50,
