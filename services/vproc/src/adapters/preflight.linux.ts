@@ -134,6 +134,18 @@ function deviceReasons(
   return [...reasons.values()];
 }
 
+/** A chain this long is no chain: the pids were reused while it was read. */
+const ancestorsMax = 256;
+
+function descendsFrom(pid: number, ancestors: readonly number[]): boolean {
+  let at = pid;
+  for (let i = 0; i < ancestorsMax && at > 1; i++) {
+    at = Number(statusField(at, 'PPid') ?? 0);
+    if (ancestors.includes(at)) return true;
+  }
+  return false;
+}
+
 /** Pipes and sockets with one end inside and one outside: a move would cut them. */
 async function sharedReasons(
   tree: readonly number[],
@@ -150,6 +162,8 @@ async function sharedReasons(
     for (const link of readLinks(other)) {
       const pid = inside.get(link);
       if (pid === undefined) continue;
+      // Forked since the tree was listed: it is part of the tree, and moves with it.
+      if (descendsFrom(other, tree)) break;
       inside.delete(link);
       const detail = `${link} is shared with process ${other}`;
       reasons.push({ code: link.startsWith('pipe') ? 'EEXTERNALFD' : 'EUNIXPEER', pid, detail });
