@@ -37,6 +37,8 @@ const exitLineMs = 400;
 interface StoredIdentity extends ProcessRef, Identity {
   /** It ended, and nobody has waited for it yet. */
   readonly ended?: OriginEntry;
+  /** Written before the program was started: who has the number then is it. */
+  readonly intended?: true;
 }
 const stateKey = (pid: number): string => pid.toString(16).padStart(32, '0');
 const refKey = (r: ProcessRef): string => `${r.pid}:${r.startTicks}`;
@@ -82,16 +84,27 @@ export class LocalProcesses {
   async start(): Promise<void> {
     const { ports } = this.node.deps;
     const stored = await ports.state.list();
+    const intended: StoredIdentity[] = [];
     if (stored.ok)
       for (const { record } of stored.value) {
         const id = record as StoredIdentity;
         if (typeof id.pid !== 'number') continue;
         if (id.ended) this.keepExit(id.ended);
+        else if (id.intended) intended.push(id);
         else this.identities.set(refKey(id), id);
       }
+    for (const id of intended) await this.recognise(id);
     await this.refresh();
     ports.processes.followExits(undefined, (records) => this.ended(records));
     this.loop();
+  }
+
+  /** This service died while it started a program: either the program is there, or it never was. */
+  private async recognise(id: StoredIdentity): Promise<void> {
+    const { intended: _, ...rest } = id;
+    const seen = await this.node.deps.ports.processes.inspect(id.pid);
+    if (seen?.sid === id.pid) await this.identify(seen, { ...rest, born: this.bornHere(seen) });
+    else await this.withdraw(id.pid);
   }
 
   private loop(): void {
@@ -257,6 +270,23 @@ export class LocalProcesses {
     const stored: StoredIdentity = { ...id, pid: ref.pid, startTicks: ref.startTicks };
     this.identities.set(refKey(ref), stored);
     await this.node.deps.ports.state.write(stateKey(ref.pid), stored);
+  }
+
+  /** Right before a program is started under this number; `identify` or `withdraw` follows. */
+  async intend(pid: number, id: Omit<Identity, 'born'>): Promise<void> {
+    const stored: StoredIdentity = { ...id, born: 0, pid, startTicks: 0, intended: true };
+    await this.node.deps.ports.state.write(stateKey(pid), stored);
+  }
+  async withdraw(pid: number): Promise<void> {
+    await this.node.deps.ports.state.remove(stateKey(pid));
+  }
+
+  /** It holds the streams of `owner`, as its descriptors say. */
+  async own(ref: ProcessRef, owner: number): Promise<void> {
+    const entry = this.table.get(ref.pid);
+    if (entry?.startTicks !== ref.startTicks) return;
+    const { hop, born, run } = entry;
+    await this.identify(ref, { hop, born, owner, ...(run ? { run } : {}) });
   }
 
   private forget(ref: ProcessRef): void {

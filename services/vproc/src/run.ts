@@ -53,32 +53,32 @@ export class Runs {
       await guard.release(pid);
       return fail('EIO', `standard streams: ${made.detail}`);
     }
+    const id = {
+      hop: 0,
+      owner: pid,
+      run: {
+        tty: tty !== undefined,
+        pin: request.pin ?? false,
+        uid,
+        gid,
+        ...(request.sigcluster ? { sigcluster: request.sigcluster } : {}),
+      },
+    };
+    // From here on a restart knows the program by its number, and keeps its streams open.
+    await this.local.intend(pid, id);
     await guard.release(pid);
     const { argv, env, cwd } = request;
     const started = await spawner.run({ pid, argv, env, cwd, uid, gid, streams: made.value });
     if (!started.ok) {
+      await this.local.withdraw(pid);
       await streams.remove(pid);
       if (started.errno === 'EEXIST') return undefined;
       return fail(started.errno === 'EINVAL' ? 'EIO' : started.errno, started.detail);
     }
     await this.node.deps.failpoint('run.spawned');
     const ref = started.value;
-    await this.local.admit(
-      ref,
-      {
-        hop: 0,
-        born: this.local.bornHere(ref),
-        owner: pid,
-        run: {
-          tty: tty !== undefined,
-          pin: request.pin ?? false,
-          uid,
-          gid,
-          ...(request.sigcluster ? { sigcluster: request.sigcluster } : {}),
-        },
-      },
-      { uid, command: argv.join(' ') },
-    );
+    const born = this.local.bornHere(ref);
+    await this.local.admit(ref, { ...id, born }, { uid, command: argv.join(' ') });
     return ok({ pid });
   }
 }
