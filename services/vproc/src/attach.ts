@@ -109,6 +109,8 @@ class Session {
   private readonly tty: boolean;
   private exit: { status: ExitStatus; after: Map<string, number> } | undefined;
   private exitTold = false;
+  /** The client has said what it wants; before that nothing is sent, its end least of all. */
+  private asked = false;
   private movedTo: number | undefined;
   private pumping = false;
   private again = false;
@@ -149,6 +151,7 @@ class Session {
           this.acked.set(name, from);
         }
         if (this.input) await this.tellInput();
+        this.asked = true;
         this.pump();
         return true;
       case attachKind.ack:
@@ -246,7 +249,7 @@ class Session {
 
   private async tellExit(): Promise<void> {
     const { exit } = this;
-    if (!exit || this.exitTold) return;
+    if (!exit || this.exitTold || !this.asked) return;
     const behind = [...this.sent].some(([name, at]) => at < (exit.after.get(name) ?? 0));
     if (behind) return;
     this.exitTold = true;
