@@ -7,6 +7,7 @@ import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { linuxRecords } from './adapters/files.linux.ts';
+import { linuxHolders } from './adapters/holders.linux.ts';
 import { linuxMachine } from './adapters/machine.linux.ts';
 import { noNativePorts } from './adapters/ports.none.ts';
 import { type Failpoint, failpoints, noFailpoint } from './failpoint.ts';

@@ -402,6 +402,12 @@ export interface Stub {
   end(ref: ProcessRef, status: ExitStatus): Promise<Reply<undefined, 'ESRCH' | 'EIO'>>;
 }
 
+/** Asked only when the streams of a program seem to have nobody: daemons may have left its family. */
+export interface Holders {
+  /** Programs of the node that have one of the paths open. */
+  of(paths: StreamPaths): Promise<readonly ProcessRef[]>;
+}
+
 /** All of a node's machine that vproc uses, as `createVproc` takes it. */
 export interface VprocPorts {
   readonly guard: Guard;
@@ -420,4 +426,6 @@ export interface VprocPorts {
   readonly actorRecords?: MoveRecords;
   readonly preflight: Preflight;
   readonly stub: Stub;
+  /** Absent: only kin and session say who holds streams. */
+  readonly holders?: Holders;
 }

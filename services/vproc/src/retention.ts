@@ -65,9 +65,19 @@ export class Retention {
   private async check(owner: number): Promise<void> {
     this.checking.add(owner);
     await this.local.refresh();
+    if (!this.heldOwners().has(owner)) await this.search(owner);
     this.checking.delete(owner);
     if (this.heldOwners().has(owner) || this.moves.of(owner)) return;
     if (this.open.delete(owner)) await this.end(owner);
+  }
+
+  /** A daemon that left its parent and its session before any scan saw it still writes here. */
+  private async search(owner: number): Promise<void> {
+    const { holders, streams } = this.node.deps.ports;
+    const paths = streams.paths(owner);
+    if (!holders || !paths) return;
+    for (const ref of await holders.of(paths)) await this.local.own(ref, owner);
+    await this.local.refresh();
   }
 
   private async end(owner: number): Promise<void> {

@@ -259,6 +259,12 @@ export const fakePorts = (m: FakeMachine): FakePorts => ({
   state: fakeRecords(m, m.state, 'state.write'),
   preflight: fakePreflight(m),
   stub: fakeStub(),
+  holders: {
+    of: async (paths) => {
+      const owner = Number(('in' in paths ? paths.in : paths.tty).split('/')[2]);
+      return m.scan().filter((p) => m.processes.get(p.pid)?.owner === owner);
+    },
+  },
 });
 
 /** A life of a service on the machine: what it calls after its end never returns, and nobody calls it. */

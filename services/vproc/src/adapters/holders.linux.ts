@@ -1,0 +1,36 @@
+// Who has the standard streams of a program open, by looking at every program's descriptors. Costs one
+// readlink a descriptor, so it is asked once in the life of a stream. [proc_pid_fd(5)]
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import type { Holders, ProcessRef, StreamPaths } from '../ports.ts';
+import { readStat } from './procfs.linux.ts';
+
+export function linuxHolders(options: {
+  /** `cgroup.procs` of the programs cgroup. */
+  readonly cgroupProcs: string;
+}): Holders {
+  return {
+    async of(paths: StreamPaths): Promise<readonly ProcessRef[]> {
+      const wanted = new Set<string>(Object.values(paths));
+      const pids = (await orEmpty(readFile(options.cgroupProcs, 'utf8')))
+        .split('\n')
+        .filter(Boolean);
+      const found: ProcessRef[] = [];
+      for (const text of pids) {
+        const pid = Number(text);
+        if (!(await hasOpen(pid, wanted))) continue;
+        const stat = readStat(pid);
+        if (stat) found.push({ pid, startTicks: stat.startTicks });
+      }
+      return found;
+    },
+  };
+}
+
+const orEmpty = (text: Promise<string>): Promise<string> => text.catch(() => '');
+
+async function hasOpen(pid: number, wanted: ReadonlySet<string>): Promise<boolean> {
+  const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
+  for (const fd of fds)
+    if (wanted.has(await orEmpty(readlink(`/proc/${pid}/fd/${fd}`)))) return true;
+  return false;
+}
