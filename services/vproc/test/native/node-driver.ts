@@ -207,6 +207,7 @@ const ops: Record<string, (m: Any) => Promise<Any>> = {
     }),
   hold: async ({ pid }) => need(await guard.hold(pid)),
   pause: async ({ pid }) => need(await streams.pause(pid)),
+  kill: async () => need(await guard.killPrograms()),
   status: async () => need(await guard.status()),
   inspect: async ({ pids, owner }) => {
     const paths = streams.paths(owner);
