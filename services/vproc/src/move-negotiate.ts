@@ -127,7 +127,7 @@ export async function askTarget(
 export const reasonsText = (reasons: readonly MoveReason[]): string =>
   reasons.map((r) => `${r.code}${r.pid === undefined ? '' : ` ${r.pid}`}: ${r.detail}`).join('; ');
 
-type NegotiationErrno = 'EOPNOTSUPP' | 'EHOSTDOWN' | 'ENETDOWN' | 'EAGAIN' | 'ESRCH';
+type NegotiationErrno = 'EBUSY' | 'EOPNOTSUPP' | 'EHOSTDOWN' | 'ENETDOWN' | 'EAGAIN' | 'ESRCH';
 
 export class Negotiation {
   stream: Stream | undefined;
@@ -156,6 +156,18 @@ export class Negotiation {
     );
   }
 
+  /** All of the tree or nothing, in one turn; undefined: done, else a process that another move has. */
+  private claim(pids: readonly number[]): number | undefined {
+    const { parts, moveId } = this.move;
+    for (const other of parts.moves.active.values()) {
+      if (other.moveId === moveId) continue;
+      const has = pids.find((pid) => other.pids.has(pid));
+      if (has !== undefined && (other.side === 'source' || other.holdsSignals())) return has;
+    }
+    this.move.claimed = new Set([...this.move.claimed, ...pids]);
+    return undefined;
+  }
+
   private async agree(
     context: CallContext,
   ): Promise<Reply<Partial<SourceRecord>, NegotiationErrno>> {
@@ -171,6 +183,8 @@ export class Negotiation {
     if (!route.ok) return refusal(route);
     if (!found.ok) return found;
     const { tasks, reasons } = found.value;
+    const busy = this.claim(tasks.map((t) => t.pid));
+    if (busy !== undefined) return fail('EBUSY', `${busy} is being moved already`);
     if (reasons.length > 0) return fail('EOPNOTSUPP', reasonsText(reasons));
     const root = tasks[0]?.pid ?? record.root;
     const asked = await askTarget(

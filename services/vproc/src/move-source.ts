@@ -32,6 +32,8 @@ export interface SourceMove {
   readonly context: CallContext;
   readonly span: OpenSpan;
   record: SourceRecord;
+  /** The processes that no other move may take: the root from the start, the tree once it is known. */
+  claimed: ReadonlySet<number>;
   negotiation?: Negotiation;
   sent?: SentTree;
   /** When a copy ran again, ms of CLOCK_BOOTTIME. */
@@ -81,6 +83,7 @@ export class SourceSide implements ActiveMove {
       context,
       span,
       record: q.record,
+      claimed: new Set([q.record.root, ...q.record.tasks.map((t) => t.pid)]),
       peerGone: () => node.isGone(this.move.record.peer),
       write: async (phase, more) => {
         this.move.record = { ...this.move.record, ...more, phase };
@@ -104,7 +107,7 @@ export class SourceSide implements ActiveMove {
   }
 
   get pids(): ReadonlySet<number> {
-    return new Set(this.move.record.tasks.map((t) => t.pid));
+    return this.move.claimed;
   }
   holdsSignals(): boolean {
     return this.phase !== 'negotiating';
