@@ -37,6 +37,8 @@ export interface ClusterOptions {
   readonly log?: Log;
   /** Part of the heartbeats that are lost, 0..1. */
   readonly loss?: number;
+  /** Guards freeze so much too late, ms. */
+  readonly guardLateMs?: number;
 }
 
 const facts = (num: number) => ({
@@ -89,7 +91,8 @@ export class Cluster {
     if (!q.process) disk.reboot();
     const gate = { paused: false, dead: false };
     const clock = this.clock.forNode(gate);
-    const guard = q.process && old ? old.guard : createFakeGuard(this.clock);
+    const guard =
+      q.process && old ? old.guard : createFakeGuard(this.clock, this.options.guardLateMs);
     const handlers: TestNode['handlers'] = new Map();
     const steps: TestNode['steps'] = q.process && old ? old.steps : [];
     const heartbeats = createFakeHeartbeats(num, (from, to, message) => {

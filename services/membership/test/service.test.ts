@@ -174,6 +174,19 @@ describe('CLMS: partitions and the broker', () => {
     await cluster.until(() => !cluster.node(slave).guard.frozen, 1_000, 'leased again');
   });
 
+  test('the check of this file can fail: guards that freeze late are caught running past the exclusion', async () => {
+    await up(3, { guardLateMs: 400 });
+    const slave = [3, 2].find((n) => n !== masterOf(cluster, 1)) ?? 0;
+    const rest = [1, 2, 3].filter((n) => n !== slave);
+    cluster.partition([slave], rest);
+    await cluster.until(
+      () => cluster.told(rest[0] ?? 0).includes(`${slave}:KCLEANUP`),
+      3_000,
+      'out',
+    );
+    expect(cluster.faults.splice(0)[0]).toContain(`node ${slave} runs at`);
+  });
+
   test('the master cut off with the broker freezes; the majority goes on; it comes back', async () => {
     await up(3);
     const master = masterOf(cluster, 1);

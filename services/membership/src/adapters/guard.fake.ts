@@ -12,7 +12,8 @@ export interface FakeGuard extends NodeGuard {
   onChange: (frozen: boolean) => void;
 }
 
-export function createFakeGuard(clock: Clock): FakeGuard {
+/** `lateMs`: a guard that is broken, it freezes so much too late (to see that a checker notices). */
+export function createFakeGuard(clock: Clock, lateMs = 0): FakeGuard {
   let frozen = true;
   let untilMs = Number.NEGATIVE_INFINITY;
   let kills = 0;
@@ -37,7 +38,7 @@ export function createFakeGuard(clock: Clock): FakeGuard {
       timer?.cancel();
       untilMs = clock.nowMs() + ms;
       set(ms <= 0);
-      if (ms > 0) timer = clock.after(ms, () => set(true));
+      if (ms > 0) timer = clock.after(ms + lateMs, () => set(true));
     },
     async kill() {
       kills++;
