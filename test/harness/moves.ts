@@ -2,14 +2,11 @@
 // again and again while it writes and reads as fast as it can; nothing may be lost or doubled.
 
 import { fileURLToPath } from 'node:url';
-import { crc32 } from 'node:zlib';
 import type { Ssi } from '@ssi/client';
+import { program, startBusy, value } from './busy.ts';
 import { runningCopies } from './host-proc.ts';
 import { type NumberedReport, numberedOutput } from './numbered.ts';
 import { waitUntil } from './wait-until.ts';
-
-const program = (name: string): string =>
-  fileURLToPath(new URL(`../programs/${name}`, import.meta.url));
 
 export interface MovesResult {
   readonly freezesMs: readonly number[];
@@ -20,85 +17,30 @@ export interface MovesResult {
   readonly exit: { readonly code: number | null; readonly signal: string | null };
 }
 
-const value = <T>(
-  reply: { ok: true; value: T } | { ok: false; errno: string; detail: string },
-): T => {
-  if (!reply.ok) throw new Error(`${reply.errno} ${reply.detail}`);
-  return reply.value;
-};
-
 /** Moves busy.py `count` times round `nodes` while it checks numbered, checksummed input. */
 export async function moveBusyProgram(
   ssi: Ssi,
   count: number,
   nodes: readonly number[],
 ): Promise<MovesResult> {
-  const mark = `SSI_TEST_MARK=busy${process.pid}-${Math.random()}`;
-  const [name = '', mark1 = ''] = mark.split('=');
-  const { pid } = value(
-    await ssi.run({
-      argv: ['/usr/bin/python3', program('busy.py')],
-      env: { PATH: '/usr/bin:/bin', [name]: mark1 },
-      cwd: '/',
-      node: nodes[0] ?? 1,
-    }),
-  );
-  const output = numberedOutput();
-  const attachment = ssi.attach(pid, { input: true });
-  const ended = (async () => {
-    for await (const event of attachment.events()) {
-      if (event.type === 'data') output.feed(event.bytes);
-      if (event.type === 'gap') output.feed(`BAD ${event.bytes} bytes gone\n`);
-      if (event.type === 'failed')
-        throw new Error(`${event.failure.errno} ${event.failure.detail}`);
-      if (event.type === 'exit') return event.status;
-    }
-    throw new Error('the streams ended without a status');
-  })();
-  let feeding = true;
-  const fed = (async () => {
-    for (let n = 0; ; ) {
-      if (!feeding) return n;
-      let block = '';
-      for (const end = n + 20; n < end; n++) block += `${n} ${crc32(String(n)).toString(16)}\n`;
-      value(await attachment.write(Buffer.from(block)));
-      await new Promise((done) => setTimeout(done, 5));
-    }
-  })();
+  const busy = await startBusy(ssi, nodes[0] ?? 1);
   const freezesMs: number[] = [];
   const gapsMs: number[] = [];
   const copiesWrong: string[] = [];
   for (let i = 0; i < count; i++) {
-    const to = nodes[(i + 1) % nodes.length] ?? 1;
-    const before = output.report().next.get('t0') ?? 0;
     const startedAt = Date.now() / 1000;
-    const moved = value(await ssi.migrate(pid, to));
+    const moved = value(await ssi.migrate(busy.pid, nodes[(i + 1) % nodes.length] ?? 1));
     freezesMs.push(moved.freezeMs);
-    const copies = runningCopies(mark, pid);
+    const copies = runningCopies(busy.mark, busy.pid);
     if (copies.length !== 1) copiesWrong.push(`move ${i}: ${copies.length} copies run`);
-    await waitUntil(
-      `output after move ${i}`,
-      () => {
-        const r = output.report();
-        return (
-          (r.next.get('t0') ?? 0) > before + 50 &&
-          (r.gaps.at(-1)?.at ?? 0) > Date.now() / 1000 - 0.2
-        );
-      },
-      15_000,
-      () => JSON.stringify(output.report().wrong),
-    );
-    const around = output.report().gaps.filter((g) => g.at >= startedAt);
+    await busy.more(50);
+    const around = busy.report().gaps.filter((g) => g.at >= startedAt);
     gapsMs.push(Math.max(0, ...around.map((g) => g.ms)));
   }
-  feeding = false;
-  const sent = await fed;
-  value(await attachment.endInput());
-  const exit = await ended;
-  const report = output.report();
+  const { sent, status } = await busy.finish();
+  const report = busy.report();
   if (report.done !== sent) copiesWrong.push(`it read ${report.done} lines of ${sent}`);
-  await ssi.wait(pid);
-  return { freezesMs, gapsMs, report, copiesWrong, exit };
+  return { freezesMs, gapsMs, report, copiesWrong, exit: status };
 }
 
 /** Moves the shell pipeline `count` times; it ends by itself after its last line. */
