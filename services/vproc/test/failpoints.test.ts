@@ -26,6 +26,12 @@ const committed: readonly FailpointName[] = [
   'move.target.resumed',
 ];
 
+/** At every instant: a copy runs only while it is the only one there is, stopped ones included. */
+function assertOne(c: FakeCluster, pid: number): void {
+  const copies = c.machines().filter((m) => m.processes.has(pid)).length;
+  if (copies > 1) assert.equal(c.copies(pid), 0, `one of ${copies} runs at ${c.clock.nowMs()}`);
+}
+
 interface Outcome {
   readonly c: FakeCluster;
   readonly pid: number;
@@ -40,7 +46,7 @@ async function moveWith(q: {
   const c = await new FakeCluster(3).start();
   const pid = await c.node(1).run();
   await c.clock.pass(100);
-  c.clock.onStep = () => assert(c.copies(pid) <= 1, `two copies run at ${c.clock.nowMs()}`);
+  c.clock.onStep = () => assertOne(c, pid);
   c.node(q.at).traps.set(q.point, q.dies);
   if (rollbackPoints.includes(q.point)) c.node(2).machine.failing.set('criu.restore', 1);
   const moving = c.node(1).migrate(pid, 2, 120_000);
@@ -118,4 +124,35 @@ describe('vproc: move: the source dies', () => {
       for (const n of c.up()) assert.equal(n.machine.images.size, 0, `images on node ${n.num}`);
       assert(!c.node(2).machine.processes.has(pid), 'no stopped copy stays');
     });
+});
+
+describe('vproc: move: the two sides lose each other', () => {
+  test('in doubt and alone nobody runs; when they meet again one copy does', async () => {
+    const c = await new FakeCluster(3).start();
+    const pid = await c.node(1).run();
+    await c.clock.pass(100);
+    c.clock.onStep = () => assertOne(c, pid);
+    void c.node(1).migrate(pid, 2, 600_000);
+    await c.clock.until(() => c.node(2).reached.includes('move.target.restoring'), 5_000);
+    c.net.cut.add('1-2');
+    await c.clock.pass(90_000);
+    assert.equal(c.copies(pid), 0, 'neither side can know what the other does');
+    c.net.cut.clear();
+    await c.clock.pass(20_000);
+    await assertWhole({ c, pid }, 1);
+  });
+
+  test('the view decides: the target is DOWN, the source runs on', async () => {
+    const c = await new FakeCluster(3).start();
+    const pid = await c.node(1).run();
+    await c.clock.pass(100);
+    void c.node(1).migrate(pid, 2, 600_000);
+    await c.clock.until(() => c.node(2).reached.includes('move.target.restoring'), 5_000);
+    c.net.cut.add('1-2');
+    await c.clock.pass(90_000);
+    assert.equal(c.copies(pid), 0);
+    await c.kill(2);
+    await c.clock.pass(5_000);
+    await assertWhole({ c, pid }, 1);
+  });
 });
