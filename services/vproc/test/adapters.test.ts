@@ -283,6 +283,48 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
     30_000,
   );
 
+  test('a dump that criu refuses leaves the program running', async () => {
+    const program = [
+      'import socket,os,time',
+      'l=socket.create_server(("127.0.0.1",0)); c=socket.create_connection(l.getsockname()); s=l.accept()',
+      'n=0',
+      'while True: os.write(1,b"%d\\n" % n); n+=1; time.sleep(0.005)',
+    ].join('\n');
+    const { pid } = await nodes[0].ask('run', { argv: ['python3', '-c', program] });
+    await until('output', async () => ((await endOf(nodes[0], pid, 'out')) > 0 ? true : undefined));
+    await expect(
+      nodes[0].ask('move', { pid, to: nodes[1].socket, moveId: moveId(700) }),
+    ).rejects.toThrow(/^EIO .*Error/);
+    const before = await endOf(nodes[0], pid, 'out');
+    await until('more', async () =>
+      (await endOf(nodes[0], pid, 'out')) > before ? true : undefined,
+    );
+    await nodes[0].ask('signal', { pid, signal: 9 });
+  }, 30_000);
+
+  test('a restore whose number is taken harms nobody, and the source runs on', async () => {
+    const script = 'i=0; while :; do echo $((i++)); sleep 0.005; done';
+    const { pid } = await nodes[0].ask('run', { argv: ['bash', '-c', script] });
+    await until('output', async () => ((await endOf(nodes[0], pid, 'out')) > 0 ? true : undefined));
+    await nodes[1].ask('hold', { pid });
+    await expect(
+      nodes[0].ask('move', { pid, to: nodes[1].socket, moveId: moveId(701) }),
+    ).rejects.toThrow(/^EIO ECANCELED/);
+    expect(await nodes[1].ask('held')).toContain(pid);
+    const theirs = (await nodes[1].ask('scan')).map((each: { pid: number }) => each.pid);
+    expect(theirs).not.toContain(pid);
+    const before = await endOf(nodes[0], pid, 'out');
+    await until('more', async () =>
+      (await endOf(nodes[0], pid, 'out')) > before ? true : undefined,
+    );
+    const lines = (await output(nodes[0], pid, 'out')).trimEnd().split('\n');
+    expect(lines).toEqual(lines.map((_, i) => String(i)));
+    // And with the number released it goes.
+    await nodes[0].ask('move', { pid, to: nodes[1].socket, moveId: moveId(702), hold: [pid] });
+    await nodes[1].ask('cleanUp');
+    await nodes[1].ask('signal', { pid, signal: 9 });
+  }, 30_000);
+
   test('a scan of a thousand processes is cheap', async () => {
     const script = 'for ((i = 0; i < 1000; i++)); do sleep 1000 & done; echo ready; wait';
     const { pid } = await nodes[0].ask('run', { argv: ['bash', '-c', script] });

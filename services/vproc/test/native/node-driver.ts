@@ -138,11 +138,19 @@ async function move(
     await ask({ op: 'image', chunk: { ...chunk, data: Buffer.from(chunk.data) } });
   }
   const t1 = clock.nowMs();
-  const dumped: DumpResult = need(await dump.done);
+  const done = await dump.done;
+  if (!done.ok) need(await streams.resume(pid));
+  const dumped: DumpResult = need(done);
   const final = need(await streams.pause(pid));
   await sendLogs(sent, final);
   const t2 = clock.nowMs();
-  const restored = await ask({ op: 'restore', shellJob: false, states: final });
+  const restored = await ask({ op: 'restore', shellJob: false, states: final }).catch(
+    async (error) => {
+      need(await streams.resume(pid));
+      need(await criu.resume(dumped.tasks, dumped.stoppedBefore));
+      throw error;
+    },
+  );
   const t3 = clock.nowMs();
   need(await criu.destroy(dumped.tasks));
   const t4 = clock.nowMs();
@@ -207,6 +215,8 @@ const ops: Record<string, (m: Any) => Promise<Any>> = {
     }),
   hold: async ({ pid }) => need(await guard.hold(pid)),
   pause: async ({ pid }) => need(await streams.pause(pid)),
+  held: async () => need(await guard.held()),
+  cleanUp: async () => need(await criu.cleanUp()),
   kill: async () => need(await guard.killPrograms()),
   status: async () => need(await guard.status()),
   inspect: async ({ pids, owner }) => {
