@@ -1,16 +1,10 @@
 // Standing for master: the promises of a majority of the newest view, and the compare-and-set. A node
 // stands when its own promise ran out and it reaches the KV; members by rank, strangers (a cold start)
 // after them. The newest view is the KV's, this node's disk's, or one a voter has.
-import {
-  clms,
-  findMember,
-  type MemberId,
-  sameIncarnation,
-  talksIn,
-  type View,
-} from '@ssi/contracts';
+import { clms, type View } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import { type Found, readRecord } from './committer.ts';
+import { deadLives, type Grant, isThisLife } from './grants.ts';
 import { beatAcked, beatSent, type Follow, type Mandate, newMandate, released } from './mandate.ts';
 import type { Heartbeat } from './messages.ts';
 import { isColdQuorum, isQuorum, votersOf } from './quorum.ts';
@@ -40,11 +34,6 @@ export interface Election {
   hurry(first: number): void;
   /** cluster bootstrap --force: the next time without a majority. */
   force(): void;
-}
-
-interface Grant {
-  readonly id: MemberId;
-  readonly transid: number;
 }
 
 interface Campaign {
@@ -176,7 +165,7 @@ export function createElection(
       return withdraw(me, votersOf(asked));
     }
     const voters = votersOf(base);
-    const dead = deadLives(me, base);
+    const dead = deadLives(base, me.granted, isHurried());
     if (
       !voters.some((v) => isThisLife(base, me.granted.get(v)?.id)) &&
       voters.length > 0 &&
@@ -220,27 +209,6 @@ export function createElection(
       if (reply.ok) best = newer(best, reply.value.view) ?? best;
     }
     return best;
-  }
-
-  /** The old master, whose promises ran out; and every life that a newer one of its number outlived. */
-  function deadLives(me: Campaign, base: View): MemberId[] {
-    const cold = !base.members.some(
-      (m) => talksIn(m.state) && isThisLife(base, me.granted.get(m.num)?.id),
-    );
-    return base.members
-      .filter((m) => talksIn(m.state))
-      .filter((m) => {
-        const grant = me.granted.get(m.num);
-        if (grant) return !sameIncarnation(grant.id.incarnation, m.incarnation);
-        if (cold) return true;
-        return m.num === base.master && !isHurried();
-      })
-      .map(({ num, incarnation }) => ({ num, incarnation }));
-  }
-
-  function isThisLife(view: View, id: MemberId | undefined): boolean {
-    const m = id && findMember(view, id.num);
-    return m !== undefined && sameIncarnation(m.incarnation, id?.incarnation ?? m.incarnation);
   }
 
   /** This candidate's promise to itself: nothing rests on it without a majority. */
