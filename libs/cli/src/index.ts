@@ -5,4 +5,9 @@ export type { Io } from './io.ts';
 export { bytes, cpuTime, duration, errorLine, table } from './output.ts';
 export { run } from './program.ts';
 export { exitCode, runFailure, signalNumber, statusOf } from './status.ts';
+export {
+  createEmbeddedCluster,
+  type EmbeddedCluster,
+  type EmbeddedOptions,
+} from './up/embedded.ts';
 export { waterfall } from './waterfall.ts';

@@ -2,6 +2,7 @@
 export { createEndpoint, type Endpoint, type EndpointOptions } from './endpoint.ts';
 export { createIcs, type IcsEndpoint, type IcsOptions, type PeerState } from './ics.ts';
 export { linkRouter, type RouterLink, type RouterLinkOptions } from './router-link.ts';
+export { memoryStreams } from './stream.memory.ts';
 export { tcpStreams } from './stream.tcp.ts';
 export { MemoryBus } from './transport.memory.ts';
 export { type NatsTransportOptions, natsTransport } from './transport.nats.ts';

@@ -38,8 +38,8 @@ const displacedMax = 64;
 interface KnownActor {
   readonly pid: number;
   readonly birth: number;
-  /** Boot id of the host it runs in. */
-  readonly host: string;
+  /** Boot id of the host it runs in; '' until that has announced itself. */
+  host: string;
   readonly uid: number;
   readonly type: string;
   state: ActorInfo['state'];
@@ -86,6 +86,7 @@ export class Actors {
     for (const { record } of stored.value) {
       const a = record as Partial<StoredActor>;
       if (typeof a.pid !== 'number' || typeof a.birth !== 'number') continue;
+      this.lastBirth = Math.max(this.lastBirth, a.birth);
       this.known.set(a.pid, { ...(a as StoredActor), state: 'running', coming: false });
     }
   }
@@ -183,7 +184,7 @@ export class Actors {
       }
     }
     this.host = { bootId, version: -1, types: new Set() };
-    this.endAll((a) => a.host !== bootId);
+    this.endAll((a) => a.host !== bootId && a.host !== '');
   }
 
   /** True: told long enough ago that the host may forget it. */
@@ -218,10 +219,15 @@ export class Actors {
       if (entry?.birth === a.birth && !entry.ended) {
         entry.state = a.state;
         listed.add(a.pid);
+        if (entry.host === '') {
+          entry.host = bootId;
+          void this.store(entry);
+        }
       } else strangers.push({ pid: a.pid, birth: a.birth });
     }
+    const ofHost = (a: KnownActor): boolean => a.host === bootId || a.host === '';
     const missing = (a: KnownActor): boolean =>
-      !a.ended && !a.coming && a.host === bootId && !listed.has(a.pid);
+      !a.ended && !a.coming && ofHost(a) && !listed.has(a.pid);
     // What was told may be older than what we did since: asked once more before it is believed.
     if ([...this.known.values()].some(missing)) void this.verify(bootId);
     return strangers;
@@ -233,7 +239,7 @@ export class Actors {
     if (!reply.ok || this.host?.bootId !== bootId) return;
     for (const e of reply.value.exits) this.takeExit(e);
     const there = new Set(reply.value.actors.map((a) => `${a.pid} ${a.birth}`));
-    this.endAll((a) => before.has(a) && a.host === bootId && !there.has(`${a.pid} ${a.birth}`));
+    this.endAll((a) => before.has(a) && !there.has(`${a.pid} ${a.birth}`));
   }
 
   private watch(): void {

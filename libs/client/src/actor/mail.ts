@@ -47,6 +47,7 @@ class Line {
   looking: Promise<Reply<OriginEntry, Errno>> | undefined;
   readonly outstanding = new Set<number>();
   readonly queue: (() => void)[] = [];
+  refilling = false;
 
   constructor(sender: string) {
     this.sender = sender;
@@ -125,7 +126,13 @@ export class Mail {
   }
   private leave(line: Line, seq: number): void {
     line.outstanding.delete(seq);
-    if (line.outstanding.size < windowMax) line.queue.shift()?.();
+    if (line.queue.length === 0 || line.refilling) return;
+    line.refilling = true;
+    // In a turn of its own: a sender that is never done must not keep timers from their turn.
+    this.link.clock.after(0, () => {
+      line.refilling = false;
+      while (line.outstanding.size < windowMax && line.queue.length > 0) line.queue.shift()?.();
+    });
   }
 
   private async repeat(q: {
