@@ -1,5 +1,6 @@
 // Process entry: environment -> configuration -> endpoint, telemetry, the node's ports, vproc. SIGTERM
 // stops the service only: the node's programs go on, and the next start takes them over.
+import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { pidRange } from '@ssi/contracts';
 import { createEndpoint } from '@ssi/ics';
@@ -28,8 +29,11 @@ const environment = z.object({
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
 });
 
-/** `kill`: this process dies at the point as by SIGKILL; `stop`: it stands still there for ever. */
-function armed(text: string | undefined): Failpoint {
+/**
+ * `kill`: this process dies at the point as by SIGKILL; `stop`: it stands still there for ever. Once in the
+ * life of the node: the next start passes by, as it would after a death by chance.
+ */
+function armed(text: string | undefined, nodeDir: string): Failpoint {
   if (!text) return noFailpoint;
   const actions = new Map<string, string>();
   for (const part of text.split(',')) {
@@ -42,8 +46,11 @@ function armed(text: string | undefined): Failpoint {
   }
   return async (name) => {
     const action = actions.get(name);
+    const mark = `${nodeDir}/failpoint.${name}`;
+    if (!action || existsSync(mark)) return;
+    writeFileSync(mark, '');
     if (action === 'kill') process.kill(process.pid, 'SIGKILL');
-    if (action) await new Promise(() => {});
+    await new Promise(() => {});
   };
 }
 
@@ -105,7 +112,7 @@ const vproc = createVproc({
   tracer: telemetry.tracer,
   ports,
   streams,
-  failpoint: armed(env.SSI_FAILPOINTS),
+  failpoint: armed(env.SSI_FAILPOINTS, nodeDir),
   num: env.SSI_NODE,
   servicePid: process.pid,
   tcp: tcpPort === 0 ? [] : addresses.map((host) => ({ host, port: tcpPort })),
