@@ -54,13 +54,13 @@
 
 enum {
   clients_max = 64,
-  line_max = 4096,          /* of a command; a longer one closes the connection */
-  output_max = 4 << 20,     /* unread replies of one client; more closes the connection */
+  line_max = 4096, /* of a command; a longer one closes the connection */
+  output_max = 4 << 20, /* unread replies of one client; more closes the connection */
   held_max = 16384,
-  stored_max = 16384,       /* open file descriptions kept for services */
+  stored_max = 16384, /* open file descriptions kept for services */
   exits_bytes_max = 4 << 20,
-  pid_max_open = 4194304,   /* PID_MAX_LIMIT of 64-bit kernels: clone3 may set any pid */
-  forks_per_ms_max = 20,    /* five times what was ever seen on one machine */
+  pid_max_open = 4194304, /* PID_MAX_LIMIT of 64-bit kernels: clone3 may set any pid */
+  forks_per_ms_max = 20, /* five times what was ever seen on one machine */
   respawn_min_ms = 100,
   respawn_max_ms = 2000,
   net_wait_ms = 10000,
@@ -69,14 +69,17 @@ enum {
 struct client {
   int fd;
   bool watching, waits_for_kill;
-  pid_t waits_for_reap;     /* its `release` answers when this placeholder is gone */
+  pid_t waits_for_reap; /* its `release` answers when this placeholder is gone */
   int pidmax_opens;
   char in[line_max];
   size_t in_length;
   char *out;
   size_t out_length, out_size;
 };
-struct stored { int fd; char path[PATH_MAX]; };
+struct stored {
+  int fd;
+  char path[PATH_MAX];
+};
 
 static struct {
   int num, pid_bits;
@@ -166,13 +169,15 @@ static void flush_client(int slot) {
   while (c->out_length > 0) {
     ssize_t n = send(c->fd, c->out, c->out_length, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
-      if (errno != EAGAIN && errno != EINTR) shutdown(c->fd, SHUT_RDWR); /* epoll tells, then dropped */
+      if (errno != EAGAIN && errno != EINTR)
+        shutdown(c->fd, SHUT_RDWR); /* epoll tells, then dropped */
       break;
     }
     memmove(c->out, c->out + n, c->out_length - (size_t)n);
     c->out_length -= (size_t)n;
   }
-  struct epoll_event event = {.events = EPOLLIN | (c->out_length ? EPOLLOUT : 0), .data.u32 = (uint32_t)slot};
+  struct epoll_event event = {.events = EPOLLIN | (c->out_length ? EPOLLOUT : 0),
+                              .data.u32 = (uint32_t)slot};
   epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
 }
 
@@ -316,7 +321,8 @@ static void keep_in_range(void) {
   long last = read_number(last_pid_fd), size = option.high - option.low + 1;
   long margin = size / 4 < 8192 ? size / 4 : 8192, limit = option.high - margin;
   if (last < option.low - 1 || last >= limit) {
-    if (!write_number(last_pid_fd, option.low - 1)) say("cannot set ns_last_pid: %s", strerror(errno));
+    if (!write_number(last_pid_fd, option.low - 1))
+      say("cannot set ns_last_pid: %s", strerror(errno));
     last = option.low - 1;
   }
   double wait = (double)(limit - last) / forks_per_ms_max;
@@ -361,11 +367,13 @@ static pid_t hold(pid_t want) {
 static void command_hold(int slot, const char *which) {
   bool any = strcmp(which, "any") == 0;
   pid_t want = any ? 0 : atoi(which);
-  if (!any && (want <= 1 || want >= pid_max_open)) return reply_error(slot, EINVAL, "hold PID or hold any");
+  if (!any && (want <= 1 || want >= pid_max_open))
+    return reply_error(slot, EINVAL, "hold PID or hold any");
   for (int tries = 0;; tries++) {
     pid_t pid = hold(want);
     if (pid < 0) return reply_error(slot, errno, "cannot hold this number");
-    if (!any || (pid >= option.low && pid <= option.high) || tries == 3) return reply(slot, "ok %d", pid);
+    if (!any || (pid >= option.low && pid <= option.high) || tries == 3)
+      return reply(slot, "ok %d", pid);
     kill(pid, SIGKILL); /* the range had just run out: rewind, try again; reaped like any other */
     keep_in_range();
   }
@@ -409,11 +417,13 @@ static unsigned long long start_ticks(pid_t pid) {
 static void record_exit(pid_t pid, const siginfo_t *info, const struct rusage *use) {
   char line[160];
   bool exited = info->si_code == CLD_EXITED;
-  int n = snprintf(line, sizeof line, "%d %llu %d %d %lld %lld %ld\n", pid, start_ticks(pid),
-                   exited ? info->si_status : -1, exited ? 0 : info->si_status,
-                   (long long)use->ru_utime.tv_sec * 1000000 + use->ru_utime.tv_usec,
-                   (long long)use->ru_stime.tv_sec * 1000000 + use->ru_stime.tv_usec, use->ru_maxrss);
-  if (write(exits_fd, line, (size_t)n) != n) say("cannot record the exit of %d: %s", pid, strerror(errno));
+  int n =
+      snprintf(line, sizeof line, "%d %llu %d %d %lld %lld %ld\n", pid, start_ticks(pid),
+               exited ? info->si_status : -1, exited ? 0 : info->si_status,
+               (long long)use->ru_utime.tv_sec * 1000000 + use->ru_utime.tv_usec,
+               (long long)use->ru_stime.tv_sec * 1000000 + use->ru_stime.tv_usec, use->ru_maxrss);
+  if (write(exits_fd, line, (size_t)n) != n)
+    say("cannot record the exit of %d: %s", pid, strerror(errno));
   exits_count++;
   if ((exits_bytes += (size_t)n) >= exits_bytes_max) open_exits();
 }
@@ -423,7 +433,8 @@ static void reap(void) {
     siginfo_t info = {0};
     struct rusage use;
     /* The system call, not the library's: only it tells the usage of what it leaves in place. */
-    if (syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOWAIT | WNOHANG, &use) < 0 || info.si_pid == 0)
+    if (syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOWAIT | WNOHANG, &use) < 0 ||
+        info.si_pid == 0)
       return;
     pid_t pid = info.si_pid;
     int at = held_index(pid);
@@ -551,14 +562,17 @@ static void list(int slot, bool files) {
 
 static void command_status(int slot) {
   double left = deadline_ms - now_ms();
-  reply(slot, "ok leaseMs=%.0f frozen=%d held=%d child=%d exits=%ld fds=%d pidmax=%ld low=%d high=%d v=%d",
-        deadline_ms > 0 && left > 0 ? left : 0, frozen, held_count, child_pid, exits_count, stored_count,
-        read_number(pid_max_fd), option.low, option.high, cgroup_v2 ? 2 : 1);
+  reply(
+      slot,
+      "ok leaseMs=%.0f frozen=%d held=%d child=%d exits=%ld fds=%d pidmax=%ld low=%d high=%d v=%d",
+      deadline_ms > 0 && left > 0 ? left : 0, frozen, held_count, child_pid, exits_count,
+      stored_count, read_number(pid_max_fd), option.low, option.high, cgroup_v2 ? 2 : 1);
 }
 
 static void command_pidmax(int slot, bool open) {
   struct client *c = clients[slot];
-  if (!open && c->pidmax_opens == 0) return reply_error(slot, EINVAL, "this connection did not open it");
+  if (!open && c->pidmax_opens == 0)
+    return reply_error(slot, EINVAL, "this connection did not open it");
   c->pidmax_opens += open ? 1 : -1;
   pidmax_opens += open ? 1 : -1;
   set_pid_max();
@@ -577,7 +591,8 @@ static void command(int slot, char *line) {
   if (!strcmp(name, "lease") && is_number && number >= 0 && number <= 3600e3) {
     renew_lease(number > 0 ? now_ms() + number : 0);
     reply(slot, "ok");
-  } else if (!strcmp(name, "lease-until") && is_number && number >= 0 && number <= now_ms() + 3600e3) {
+  } else if (!strcmp(name, "lease-until") && is_number && number >= 0 &&
+             number <= now_ms() + 3600e3) {
     renew_lease(number);
     reply(slot, "ok");
   } else if (!strcmp(name, "watch")) {
@@ -594,7 +609,8 @@ static void command(int slot, char *line) {
   else if (!strcmp(name, "pty") && words == 3) command_pty(slot, (int)number, atoi(word[2]));
   else if (!strcmp(name, "hold") && words == 2) command_hold(slot, word[1]);
   else if (!strcmp(name, "release") && is_number) command_release(slot, (pid_t)number);
-  else if (!strcmp(name, "pidmax") && words == 2 && (!strcmp(word[1], "open") || !strcmp(word[1], "range")))
+  else if (!strcmp(name, "pidmax") && words == 2 &&
+           (!strcmp(word[1], "open") || !strcmp(word[1], "range")))
     command_pidmax(slot, word[1][0] == 'o');
   else if (!strcmp(name, "status")) command_status(slot);
   else reply_error(slot, EINVAL, "no such command");
@@ -719,7 +735,8 @@ static void make_mounts(void) {
       try_mount("/dev/pts/ptmx", "/dev/ptmx", NULL, MS_BIND, NULL);
     mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   }
-  make_folders(option.node_dir); /* in the machine's own /run, so that there is a place to mount on */
+  make_folders(
+      option.node_dir); /* in the machine's own /run, so that there is a place to mount on */
   if (option.unshare) make_run();
   if (option.unshare || !is_mount(option.node_dir))
     try_mount("ssi-node", option.node_dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=75%");
@@ -773,7 +790,8 @@ static void rise(void) {
   setrlimit(RLIMIT_RTTIME, &rest);
   if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) != 0) {
     parameter.sched_priority = 0;
-    if (setpriority(PRIO_PROCESS, 0, -20) != 0) say("runs at ordinary priority: %s", strerror(errno));
+    if (setpriority(PRIO_PROCESS, 0, -20) != 0)
+      say("runs at ordinary priority: %s", strerror(errno));
     sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &parameter);
   }
   if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) say("memory not locked: %s", strerror(errno));
@@ -783,7 +801,8 @@ static void rise(void) {
 static void clean_descriptors(int keep) {
   int null = open("/dev/null", O_RDWR);
   dup2(null, STDIN_FILENO);
-  if (option.unshare) dup2(STDERR_FILENO, STDOUT_FILENO); /* whoever reads our stdout sees its end */
+  if (option.unshare)
+    dup2(STDERR_FILENO, STDOUT_FILENO); /* whoever reads our stdout sees its end */
   if (keep > 3) syscall(SYS_close_range, 3, (unsigned)keep - 1, 0);
   syscall(SYS_close_range, keep >= 3 ? (unsigned)keep + 1 : 3, ~0U, 0);
 }
@@ -794,7 +813,8 @@ static int fork_into_namespaces(void) {
   int ready[2];
   char byte;
   if (pipe2(ready, O_CLOEXEC) != 0) die("pipe");
-  if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) != 0) die("unshare");
+  if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) != 0)
+    die("unshare");
   pid_t pid = fork();
   if (pid < 0) die("fork");
   if (pid == 0) {
@@ -821,9 +841,12 @@ static int fork_into_namespaces(void) {
 }
 
 static void usage(void) {
-  fputs("usage: ssi-guard --num K --name HOST --cgroup DIR [--pid-bits 16] [--pid-low N --pid-high N]\n"
-        "         [--node-dir DIR] [--services-cgroup DIR] [--unshare] [--state FILE] [--wait-net IF] -- CHILD...\n",
-        stderr);
+  fputs(
+      "usage: ssi-guard --num K --name HOST --cgroup DIR [--pid-bits 16] [--pid-low N --pid-high "
+      "N]\n"
+      "         [--node-dir DIR] [--services-cgroup DIR] [--unshare] [--state FILE] [--wait-net "
+      "IF] -- CHILD...\n",
+      stderr);
   exit(2);
 }
 
@@ -850,7 +873,9 @@ static void parse(int count, char **argument) {
     else usage();
   }
   option.child = argument + i + 1;
-  if (i >= count - 1 || option.num < 1 || !option.cgroup || option.pid_bits < 10 || option.pid_bits > 16) usage();
+  if (i >= count - 1 || option.num < 1 || !option.cgroup || option.pid_bits < 10 ||
+      option.pid_bits > 16)
+    usage();
   if (!option.low) option.low = option.num << option.pid_bits;
   if (!option.high) option.high = ((option.num + 1) << option.pid_bits) - 1;
   if (option.low < 301 || option.high <= option.low || option.high >= pid_max_open) usage();

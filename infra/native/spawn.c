@@ -37,7 +37,11 @@
 
 enum { cgroups_max = 16, files_max = 64, high_fd = 700 };
 
-struct file { int target; const char *path; int flags; };
+struct file {
+  int target;
+  const char *path;
+  int flags;
+};
 
 static struct {
   pid_t ns, pid;
@@ -48,11 +52,15 @@ static struct {
 } option = {.uid = -1, .gid = -1, .cwd = "/"};
 static const char *cgroups[cgroups_max];
 static int cgroup_fds[cgroups_max], cgroup_count;
-static struct file files[files_max] = {{0, "/dev/null", O_RDONLY}, {1, "/dev/null", O_WRONLY}, {2, "/dev/null", O_WRONLY}};
+static struct file files[files_max] = {
+    {0, "/dev/null", O_RDONLY}, {1, "/dev/null", O_WRONLY}, {2, "/dev/null", O_WRONLY}};
 static int file_count = 3;
 
 /* What goes wrong in the child comes back over a close-on-exec pipe; nothing: it runs. */
-struct failure { int number; char what[256]; };
+struct failure {
+  int number;
+  char what[256];
+};
 static int report_fd = -1;
 
 __attribute__((noreturn)) static void fail_with(int number, const char *what) {
@@ -67,7 +75,10 @@ __attribute__((noreturn)) static void fail_with(int number, const char *what) {
   }
   _exit(1);
 }
-#define need(call, what) do { if ((call) < 0) fail_with(errno, what); } while (0)
+#define need(call, what)                    \
+  do {                                      \
+    if ((call) < 0) fail_with(errno, what); \
+  } while (0)
 
 static int open_flags(const char *text) {
   bool reads = strchr(text, 'r'), writes = strchr(text, 'w');
@@ -101,7 +112,8 @@ static void parse(int count, char **argument) {
       cgroups[cgroup_count++] = value;
     } else if (!strcmp(name, "--fd")) {
       char *path = strchr(value, '='), *flags = strrchr(value, ':');
-      if (!path || !flags || flags < path || file_count == files_max || atoi(value) < 0 || atoi(value) >= high_fd)
+      if (!path || !flags || flags < path || file_count == files_max || atoi(value) < 0 ||
+          atoi(value) >= high_fd)
         fail_with(EINVAL, value);
       *path++ = *flags++ = 0;
       files[file_count++] = (struct file){atoi(value), path, open_flags(flags)};
@@ -113,12 +125,19 @@ static void parse(int count, char **argument) {
 
 /* Cgroups are opened before the node is entered: outside, the paths are sure to be there. */
 static void open_cgroups(void) {
-  for (int i = 0; i < cgroup_count; i++) need(cgroup_fds[i] = open(cgroups[i], O_WRONLY | O_CLOEXEC), cgroups[i]);
+  for (int i = 0; i < cgroup_count; i++)
+    need(cgroup_fds[i] = open(cgroups[i], O_WRONLY | O_CLOEXEC), cgroups[i]);
 }
 
 static void enter_namespaces(void) {
-  static const struct { const char *name; int type; } kinds[] = {
-      {"pid", CLONE_NEWPID}, {"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS}, {"mnt", CLONE_NEWNS}};
+  static const struct {
+    const char *name;
+    int type;
+  } kinds[] = {{"pid", CLONE_NEWPID},
+               {"net", CLONE_NEWNET},
+               {"ipc", CLONE_NEWIPC},
+               {"uts", CLONE_NEWUTS},
+               {"mnt", CLONE_NEWNS}};
   char path[64], mine[64];
   int fds[5];
   struct stat theirs_stat, mine_stat;
@@ -146,7 +165,8 @@ static void be_ordinary(void) {
   setpriority(PRIO_PROCESS, 0, 0);
   umask(022);
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd >= 0 && write(fd, "0", 1) < 0) errno = 0; /* lowering it may be refused: it stays as it is */
+  if (fd >= 0 && write(fd, "0", 1) < 0)
+    errno = 0; /* lowering it may be refused: it stays as it is */
   if (fd >= 0) close(fd);
 }
 
@@ -181,7 +201,8 @@ static void take_identity(void) {
     else need(setgroups(1, &(gid_t){(gid_t)option.gid}), "setgroups");
     need(setresgid((gid_t)option.gid, (gid_t)option.gid, (gid_t)option.gid), "setgid");
   }
-  if (option.uid >= 0) need(setresuid((uid_t)option.uid, (uid_t)option.uid, (uid_t)option.uid), "setuid");
+  if (option.uid >= 0)
+    need(setresuid((uid_t)option.uid, (uid_t)option.uid, (uid_t)option.uid), "setuid");
 }
 
 __attribute__((noreturn)) static void run(int go_fd) {

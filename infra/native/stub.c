@@ -79,23 +79,36 @@ __attribute__((noreturn)) static void stand(const char *path) {
 #if defined(__x86_64__)
 typedef struct user_regs_struct registers;
 static const unsigned char trap[] = {0x0f, 0x05}; /* syscall */
-static unsigned long stack_of(const registers *r) { return r->rsp; }
-static unsigned long code_of(const registers *r) { return r->rip; }
-static void set_call(registers *r, unsigned long number, unsigned long a, unsigned long b, unsigned long c,
-                     unsigned long stack) {
-  r->rax = number, r->orig_rax = (unsigned long)-1, r->rdi = a, r->rsi = b, r->rdx = c, r->rsp = stack;
+static unsigned long stack_of(const registers *r) {
+  return r->rsp;
 }
-static bool is_64_bit(const registers *r) { return r->cs == 0x33; }
+static unsigned long code_of(const registers *r) {
+  return r->rip;
+}
+static void set_call(registers *r, unsigned long number, unsigned long a, unsigned long b,
+                     unsigned long c, unsigned long stack) {
+  r->rax = number, r->orig_rax = (unsigned long)-1, r->rdi = a, r->rsi = b, r->rdx = c,
+  r->rsp = stack;
+}
+static bool is_64_bit(const registers *r) {
+  return r->cs == 0x33;
+}
 #elif defined(__aarch64__)
 typedef struct user_regs_struct registers;
 static const unsigned char trap[] = {0x01, 0x00, 0x00, 0xd4}; /* svc #0 */
-static unsigned long stack_of(const registers *r) { return r->sp; }
-static unsigned long code_of(const registers *r) { return r->pc; }
-static void set_call(registers *r, unsigned long number, unsigned long a, unsigned long b, unsigned long c,
-                     unsigned long stack) {
+static unsigned long stack_of(const registers *r) {
+  return r->sp;
+}
+static unsigned long code_of(const registers *r) {
+  return r->pc;
+}
+static void set_call(registers *r, unsigned long number, unsigned long a, unsigned long b,
+                     unsigned long c, unsigned long stack) {
   r->regs[8] = number, r->regs[0] = a, r->regs[1] = b, r->regs[2] = c, r->sp = stack;
 }
-static bool is_64_bit(const registers *r) { return (r->pstate & 0x10) == 0; }
+static bool is_64_bit(const registers *r) {
+  return (r->pstate & 0x10) == 0;
+}
 #else
 #error "x86_64 and aarch64 only"
 #endif
@@ -122,19 +135,22 @@ static void replace(pid_t pid, const char *file) {
   if (n <= 0) fail("/proc/self/exe");
   self[n] = 0;
   if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACEEXEC) != 0) fail("seize");
-  if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) != 0 || waitpid(pid, &status, __WALL) != pid) fail("interrupt");
+  if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) != 0 || waitpid(pid, &status, __WALL) != pid)
+    fail("interrupt");
   if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &vector) != 0) fail("registers");
   if (!is_64_bit(&r)) errno = ENOEXEC, fail("a 32-bit program");
 
   /* Strings and vectors below the stack, out of reach of what the ABI lets it keep there. */
   const char *words[3] = {self, "--stand", file};
-  unsigned long at = (stack_of(&r) - 3 * PATH_MAX) & ~63UL, vector_at = at, table[5] = {0}, string_at = at + sizeof table;
+  unsigned long at = (stack_of(&r) - 3 * PATH_MAX) & ~63UL, vector_at = at, table[5] = {0},
+                string_at = at + sizeof table;
   for (int i = 0; i < 3; i++) {
     table[i] = string_at;
     poke(pid, string_at, words[i], strlen(words[i]) + 1);
     string_at += (strlen(words[i]) + 8) & ~7UL;
   }
-  poke(pid, vector_at, table, sizeof table); /* argv ends at [3]; [4] is an environment without entries */
+  poke(pid, vector_at, table,
+       sizeof table); /* argv ends at [3]; [4] is an environment without entries */
   poke(pid, code_of(&r), trap, sizeof trap);
   set_call(&r, SYS_execve, table[0], vector_at, vector_at + 4 * sizeof *table, (at - 1024) & ~63UL);
 #if defined(__aarch64__)
@@ -145,7 +161,8 @@ static void replace(pid_t pid, const char *file) {
   if (ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &vector) != 0) fail("registers");
   kill(pid, SIGCONT);
   for (int step = 0; step < steps_max; step++) {
-    if (ptrace(PTRACE_CONT, pid, 0, 0) != 0 || waitpid(pid, &status, __WALL) != pid) fail("continue");
+    if (ptrace(PTRACE_CONT, pid, 0, 0) != 0 || waitpid(pid, &status, __WALL) != pid)
+      fail("continue");
     if (WIFEXITED(status) || WIFSIGNALED(status)) errno = ESRCH, fail("it ended");
     if (status >> 8 == (SIGTRAP | (PTRACE_EVENT_EXEC << 8))) {
       /* Blocked before its first instruction: a word to end may come before it could do so itself. */
