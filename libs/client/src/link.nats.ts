@@ -67,6 +67,8 @@ export async function natsLink(
     seeds: options.seeds,
     uid: options.uid,
     onEvent: (fn) => {
+      // A wait that was under way when the link was closed ends by itself.
+      if (nats.isClosed()) return { stop: () => {} };
       const subscription = nats.subscribe(eventSubject(cluster, '>'), { callback: () => fn() });
       return { stop: () => subscription.unsubscribe() };
     },
