@@ -162,8 +162,8 @@ async function sharedReasons(
     for (const link of readLinks(other)) {
       const pid = inside.get(link);
       if (pid === undefined) continue;
-      // Forked since the tree was listed: it is part of the tree, and moves with it.
-      if (descendsFrom(other, tree)) break;
+      // Forked since the tree was listed: it is part of the tree, and moves with it. Ended meanwhile: nothing.
+      if (statusField(other, 'PPid') === undefined || descendsFrom(other, tree)) break;
       inside.delete(link);
       const detail = `${link} is shared with process ${other}`;
       reasons.push({ code: link.startsWith('pipe') ? 'EEXTERNALFD' : 'EUNIXPEER', pid, detail });
