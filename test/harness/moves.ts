@@ -1,7 +1,6 @@
 // The long way round: a program with threads, children and streams both ways is moved round the nodes
 // again and again while it writes and reads as fast as it can; nothing may be lost or doubled.
 
-import { fileURLToPath } from 'node:url';
 import type { Ssi } from '@ssi/client';
 import { program, startBusy, value } from './busy.ts';
 import { runningCopies } from './host-proc.ts';
