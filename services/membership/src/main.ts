@@ -3,7 +3,7 @@
 import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { eventSubject } from '@ssi/contracts';
-import { createEndpoint } from '@ssi/ics';
+import { createEndpoint, linkRouter } from '@ssi/ics';
 import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { openJetStreamKv } from '@ssi/stores';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
@@ -56,7 +56,7 @@ if (!endpoint.ok) {
   log.error('no bus', { errno: endpoint.errno, detail: endpoint.detail });
   process.exit(1);
 }
-const { ics, nats, tcpPort } = endpoint.value;
+const { ics, nats, tcpPort, setMap } = endpoint.value;
 if (!nats) throw new Error('membership needs a bus');
 const telemetry = await startTelemetry({
   service: 'clms',
@@ -68,6 +68,13 @@ const telemetry = await startTelemetry({
   store: natsSpanStore(nats, env.cluster),
 });
 
+// Known to the router, this service is reached directly too: with the broker away everything local goes on.
+const router = linkRouter({
+  ics,
+  clock,
+  tcp: env.addresses.map((host) => ({ host, port: tcpPort })),
+  setMap,
+});
 const heartbeats = await openHeartbeats({
   cluster: env.cluster,
   num: env.num,
@@ -104,6 +111,7 @@ const membership = await createMembership({
   ...(env.script ? { script: commandScript({ command: env.script, clock }) } : {}),
   publishEvent: (event, body) =>
     nats.publish(eventSubject(env.cluster, event), JSON.stringify(body)),
+  onMember: router.self,
 });
 log.info('membership runs', { tcpPort, heartbeats: heartbeats.ports });
 if (env.standby) turn.keepStandby();

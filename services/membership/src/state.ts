@@ -36,6 +36,8 @@ export interface MembershipDeps {
   readonly script?: NodedownScript;
   /** Tells listeners on the bus: nodeup, nodedown, step, master. Lost where nobody listens. */
   readonly publishEvent: (event: string, body: unknown) => void;
+  /** Told with each view that names this life: who reaches this service, and how, goes by it. */
+  readonly onMember?: (self: MemberId) => void;
 }
 
 export interface NodeState {

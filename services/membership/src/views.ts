@@ -64,7 +64,9 @@ export function createViews(
         log.info('transition', { transid: view.transid, term: view.term, ...t });
       }
       if (events.length > historyMax) events = events.slice(-historyMax);
-      deps.ics.setView(view, selfIn(state) ? state.id : undefined);
+      const isMember = selfIn(state) !== undefined;
+      deps.ics.setView(view, isMember ? state.id : undefined);
+      if (isMember) deps.onMember?.(state.id);
       onApplied(view, before);
       return true;
     },
