@@ -8,48 +8,7 @@ import { seededRandom } from '@ssi/ports';
 import { SimClock } from '@ssi/sim';
 import { type FailpointName, failpoints } from '@ssi/vproc';
 import { afterEach, expect, test } from 'vitest';
-import { assign, setup } from 'xstate';
-
-const note = setup({
-  types: {
-    context: {} as { seen: string[]; rang: number },
-    events: {} as
-      | { type: 'note'; what: string }
-      | { type: 'tell' }
-      | { type: 'ring'; afterMs: number }
-      | { type: 'end' },
-  },
-  actions: { reply: (_, _value: number | object) => {}, rang: () => {} },
-  delays: {
-    RING: ({ event }) => (event.type === 'ring' ? event.afterMs : 0),
-  },
-}).createMachine({
-  context: { seen: [], rang: 0 },
-  initial: 'idle',
-  on: {
-    note: {
-      actions: [
-        assign({ seen: ({ context, event }) => [...context.seen, event.what] }),
-        { type: 'reply', params: ({ context }) => context.seen.length },
-      ],
-    },
-    tell: { actions: { type: 'reply', params: ({ context }) => context } },
-    end: '.ended',
-  },
-  states: {
-    idle: { on: { ring: 'waiting' } },
-    waiting: {
-      after: {
-        RING: {
-          target: 'idle',
-          actions: [assign({ rang: ({ context }) => context.rang + 1 }), 'rang'],
-        },
-      },
-    },
-    ended: { type: 'final' },
-  },
-});
-const notes = defineActor({ type: 'notes', machine: note });
+import { notes } from '../programs/notes-actor.ts';
 
 class World {
   readonly clock = new SimClock();
@@ -316,7 +275,7 @@ test('actors: EKIND: a node whose host has no such type is no target; EHOSTUNREA
     ok: false,
     errno: 'EHOSTUNREACH',
   });
-  const other = defineActor({ type: 'other', machine: note });
+  const other = defineActor({ type: 'other', machine: notes.machine });
   expect(await world.result(cluster.ssi.spawn(other, { node: 1 }))).toMatchObject({
     ok: false,
     errno: 'ENOENT',

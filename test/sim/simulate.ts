@@ -42,6 +42,8 @@ const formMs = 3_000;
 /** From the healing until nothing moves any more, at most. */
 const restMs = 20_000;
 const restLookMs = 250;
+/** Until every origin knows its processes, at most. */
+const agreeMs = 6_000;
 /** At rest is at rest: looked at again after this. */
 const stayMs = 1_500;
 
@@ -63,8 +65,9 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const looks = checkers.filter((c) => c.afterEach !== undefined);
   world.clock.afterEach = () => {
     for (const c of looks) c.afterEach?.();
+    if (world.violation) throw world.violation;
   };
-  const workload = new Workload({ cluster, losses, probes, clients: 2 });
+  const workload = new Workload({ cluster, losses, probes, clients: 2, plant: options.plant });
   const faults =
     options.faults ??
     drawFaults({
@@ -129,18 +132,21 @@ async function rest(world: World, cluster: SimCluster, views: ViewsChecker): Pro
   throw new Violation('comes to rest', `${restMs} ms after all was healed: ${why}`);
 }
 
-/** Every origin knows where its processes are. */
+/** Every origin knows where its processes are, or learns it in bounded time. */
 async function agree(world: World, cluster: SimCluster, workload: Workload): Promise<void> {
-  const told = new Map<number, number | string>();
-  for (const node of cluster.nodes)
-    for (const pid of node.machine.processes.keys())
-      void workload.ask(pid).then((at) => told.set(pid, at));
-  await world.clock.run(world.clock.nowMs() + 6_000);
-  for (const node of cluster.nodes)
-    for (const pid of node.machine.processes.keys())
-      if (told.get(pid) !== node.num)
-        throw new Violation(
-          'origin',
-          `${pid} is on node ${node.num}, its origin says ${told.get(pid)}`,
-        );
+  const endMs = world.clock.nowMs() + agreeMs;
+  for (;;) {
+    const told = new Map<number, number | string>();
+    for (const node of cluster.nodes)
+      for (const pid of node.machine.processes.keys())
+        void workload.ask(pid).then((at) => told.set(pid, at));
+    await world.clock.run(world.clock.nowMs() + restLookMs);
+    const wrong = cluster.nodes.flatMap(({ num, machine }) =>
+      [...machine.processes.keys()]
+        .filter((pid) => told.get(pid) !== num)
+        .map((pid) => `${pid} is on node ${num}, its origin says ${told.get(pid)}`),
+    );
+    if (wrong.length === 0) return;
+    if (world.clock.nowMs() > endMs) throw new Violation('origin', wrong.join('; '));
+  }
 }

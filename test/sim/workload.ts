@@ -15,6 +15,7 @@ import type { Life, SimRandom } from '@ssi/sim';
 import type { LossesChecker } from './checkers/losses.ts';
 import type { ProbesChecker } from './checkers/probes.ts';
 import type { SimCluster } from './cluster.ts';
+import type { Plant } from './plants.ts';
 import { probe } from './probe.ts';
 
 /** Pause between two things that one client does, ms. */
@@ -26,6 +27,7 @@ export interface WorkloadOptions {
   readonly losses: LossesChecker;
   readonly probes: ProbesChecker;
   readonly clients: number;
+  readonly plant?: Plant | undefined;
 }
 
 /** What came of it: by action and outcome. */
@@ -54,7 +56,8 @@ export class Workload {
         transports: [world.bus.transport(self, 0, life)],
         checkReplies: true,
       });
-      this.#clients.push({ ics: options.cluster.calls.watch(ics, life), life });
+      const watched = options.cluster.calls.watch(ics, life);
+      this.#clients.push({ ics: options.plant?.client?.(watched, world) ?? watched, life });
     }
   }
 

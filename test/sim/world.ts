@@ -33,6 +33,8 @@ export class World {
   readonly direct: SimDirect;
   readonly store: SimStore;
   readonly streams: SimStreams;
+  /** Found where nothing may be thrown: ends the run after this event. */
+  violation: Violation | undefined;
   readonly #datagrams: SimDatagrams<never>;
 
   constructor(seed: number, options: { trace?: boolean } = {}) {
@@ -44,6 +46,10 @@ export class World {
     this.store = new SimStore(this.net, this.bus);
     this.streams = new SimStreams(this.net);
     this.#datagrams = new SimDatagrams(this.net, this.bus);
+  }
+
+  violated(checker: string, text: string): void {
+    this.violation ??= new Violation(checker, text);
   }
 
   /** The stream of random numbers for one purpose. */

@@ -11,6 +11,11 @@ interface Program {
   readonly token: string;
   /** Boots of nodes that have a copy now. */
   readonly on: Set<string>;
+  /**
+   * A node that died with a stopped copy, until the program runs again: in the middle of a commit the
+   * source's copy is killed for the target's, and the program was the target's then.
+   */
+  diedWith: string | undefined;
   /** Why its last copy may vanish: a signal or an exit that somebody asked for. */
   mayEnd: string | undefined;
   gone: boolean;
@@ -25,6 +30,7 @@ export class LossesChecker implements Checker {
   readonly #programs = new Map<string, Program>();
   readonly #pidOf = new Map<string, number>();
   readonly #found = new Map<string, Set<string>>();
+  readonly #running = new Set<string>();
 
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
@@ -42,6 +48,7 @@ export class LossesChecker implements Checker {
 
   afterEach(): void {
     for (const set of this.#found.values()) set.clear();
+    this.#running.clear();
     for (const node of this.#cluster.nodes) {
       if (node.machine.dead) continue;
       for (const p of node.machine.processes.values()) this.#see(node, p);
@@ -51,6 +58,7 @@ export class LossesChecker implements Checker {
 
   #see(node: SimNode, p: FakeProcess): void {
     const key = `${p.pid} ${tokenOf(p)}`;
+    if (p.state === 'running') this.#running.add(key);
     const on = this.#found.get(key);
     if (on) {
       on.add(node.boot);
@@ -65,24 +73,33 @@ export class LossesChecker implements Checker {
         throw new Violation('at most once', `${token} was started as ${known} and as ${p.pid}`);
       this.#pidOf.set(token, p.pid);
     }
-    const program = { pid: p.pid, token, on: new Set<string>(), mayEnd: undefined, gone: false };
-    this.#programs.set(key, program);
+    this.#programs.set(key, {
+      pid: p.pid,
+      token,
+      on: new Set<string>(),
+      diedWith: undefined,
+      mayEnd: undefined,
+      gone: false,
+    });
   }
 
   #follow(program: Program): void {
-    const now = this.#found.get(`${program.pid} ${program.token}`);
+    const key = `${program.pid} ${program.token}`;
+    const now = this.#found.get(key);
+    if (this.#running.has(key)) program.diedWith = undefined;
     if (now && now.size > 0) {
-      if (now.size !== program.on.size || [...now].some((b) => !program.on.has(b))) {
-        program.on.clear();
-        for (const boot of now) program.on.add(boot);
-      }
+      for (const boot of program.on)
+        if (!now.has(boot) && this.#isDead(boot)) program.diedWith = boot;
+      program.on.clear();
+      for (const boot of now) program.on.add(boot);
       return;
     }
     program.gone = true;
     const nodes = this.#cluster.nodes;
     const excused =
       program.mayEnd ??
-      [...program.on].find((boot) => !nodes.some((n) => n.up && n.boot === boot)) ??
+      [...program.on].find((boot) => this.#isDead(boot)) ??
+      program.diedWith ??
       [...program.on].find((boot) => nodes.some((n) => n.boot === boot && n.killing));
     this.#cluster.world.journal.event('checker', `${program.pid} is gone`, {
       was: [...program.on].join(),
@@ -93,6 +110,10 @@ export class LossesChecker implements Checker {
         this.name,
         `${program.pid} (${program.token}) vanished from ${[...program.on].join()}, which lives`,
       );
+  }
+
+  #isDead(boot: string): boolean {
+    return !this.#cluster.nodes.some((n) => n.up && n.boot === boot);
   }
 
   atEnd(): void {

@@ -17,9 +17,9 @@ export class ProbesChecker implements Checker {
     this.answers++;
     const ran = this.#cluster.probed.get(token)?.length ?? 0;
     if (outcome === 'ok' && ran !== 1)
-      throw new Violation(this.name, `${token} was answered, but ran ${ran} times`);
+      this.#cluster.world.violated(this.name, `${token} was answered, but ran ${ran} times`);
     if (outcome === 'EHOSTUNREACH' && ran > 0)
-      throw new Violation(this.name, `${token} ran although EHOSTUNREACH says it did not`);
+      this.#cluster.world.violated(this.name, `${token} ran although EHOSTUNREACH says it did not`);
   }
 
   atEnd(): void {

@@ -12,12 +12,14 @@ const nameOf = (m: MemberId): string => `${m.num}.${m.incarnation.bootId}`;
 
 export class StepsChecker implements Checker {
   readonly name = 'nodedown steps';
+  readonly #cluster: SimCluster;
   readonly #views: ViewsChecker;
   /** `dead life/step` -> lives (by node) that have done it. */
   readonly #done = new Map<string, Set<string>>();
   runs = 0;
 
   constructor(cluster: SimCluster, views: ViewsChecker) {
+    this.#cluster = cluster;
     this.#views = views;
     cluster.onStep((run) => this.#ran(run));
     views.onView((view, before, first) => {
@@ -53,13 +55,15 @@ export class StepsChecker implements Checker {
         !done?.has(nameOf(m)) &&
         !sameIncarnation(m.incarnation, dead.incarnation)
       )
-        throw new Violation(
+        this.#cluster.world.violated(
           this.name,
           `${what} for ${nameOf(dead)} at ${view.transid}, but node ${m.num} has not done ${step}`,
         );
   }
 
   #rejoined(view: View, before: View): void {
+    // Where nobody applied the views between, they are not known here.
+    if (view.transid !== before.transid + 1) return;
     for (const m of view.members) {
       const old = before.members.find((b) => b.num === m.num);
       if (!old || sameIncarnation(old.incarnation, m.incarnation)) continue;

@@ -1,0 +1,58 @@
+// The whole cluster under faults, one world for each seed: no invariant is ever broken, and after
+// everything was healed it comes to rest. A failing seed is run again with
+// `npm run sim -- --seed S --trace`.
+import assert from 'node:assert/strict';
+import { expect, test } from 'vitest';
+import { shownFault } from './faults.ts';
+import { type RunResult, simulate } from './simulate.ts';
+
+const seeds = 200;
+const seedsOfOneTest = 25;
+/** Faults last this long in a run; forming and resting come on top. */
+const faultyMs = (seed: number): number => 12_000 + (seed % 5) * 4_000;
+
+const report = (r: RunResult): string =>
+  [
+    `seed ${r.seed}: ${r.failure}`,
+    ...r.faults.map(shownFault),
+    ...r.transcript.slice(-60),
+    `again: npm run sim -- --seed ${r.seed} --seconds ${faultyMs(r.seed) / 1_000} --trace`,
+  ].join('\n');
+
+for (let first = 1; first <= seeds; first += seedsOfOneTest) {
+  const last = first + seedsOfOneTest - 1;
+  test(`Simulation: seeds ${first} to ${last} hold`, { timeout: 120_000 }, async () => {
+    const failed: string[] = [];
+    let moved = 0;
+    for (let seed = first; seed <= last; seed++) {
+      const result = await simulate({ seed, faultyMs: faultyMs(seed) });
+      if (result.failure !== undefined) failed.push(report(result));
+      moved += result.tally.get('migrate ok') ?? 0;
+    }
+    expect(failed).toEqual([]);
+    // Not because nothing happened.
+    assert.ok(moved > seedsOfOneTest, `only ${moved} moves`);
+  });
+}
+
+test('Simulation: the same seed is the same run, to the last event', {
+  timeout: 60_000,
+}, async () => {
+  const [a, b, c] = [
+    await simulate({ seed: 7, faultyMs: 15_000 }),
+    await simulate({ seed: 7, faultyMs: 15_000, trace: true }),
+    await simulate({ seed: 8, faultyMs: 15_000 }),
+  ];
+  assert.equal(a.hash, b.hash);
+  assert.notEqual(a.hash, c.hash);
+});
+
+test('Simulation: without faults nobody is excluded and every call is answered', {
+  timeout: 60_000,
+}, async () => {
+  const result = await simulate({ seed: 1, faultyMs: 20_000, faults: [] });
+  assert.equal(result.failure, undefined);
+  const bad = [...result.tally.keys()].filter((k) => /EHOSTDOWN|EHOSTUNREACH|ENETDOWN/.test(k));
+  assert.deepEqual(bad, []);
+  assert.ok(!result.transcript.some((line) => line.includes('KCLEANUP')));
+});
