@@ -94,16 +94,16 @@ const toolsDir = fileURLToPath(new URL('../../../.tools', import.meta.url));
 const machine = env.SSI_CGROUP
   ? linuxMachine({ nodeDir, toolsDir, cgroup: env.SSI_CGROUP, clock, log })
   : undefined;
-const ports =
-  machine ??
-  noNativePorts(
-    {
-      records: linuxRecords(`${nodeDir}/moves`),
-      state: linuxRecords(`${nodeDir}/vproc`),
-      actorRecords: linuxRecords(`${nodeDir}/actors`),
-    },
-    pidRange(env.SSI_NODE, env.SSI_PID_BITS === '14' ? 14 : 16),
-  );
+const ports = machine
+  ? { ...machine, holders: linuxHolders({ cgroupProcs: `${env.SSI_CGROUP}/cgroup.procs` }) }
+  : noNativePorts(
+      {
+        records: linuxRecords(`${nodeDir}/moves`),
+        state: linuxRecords(`${nodeDir}/vproc`),
+        actorRecords: linuxRecords(`${nodeDir}/actors`),
+      },
+      pidRange(env.SSI_NODE, env.SSI_PID_BITS === '14' ? 14 : 16),
+    );
 const vproc = createVproc({
   ics,
   clock,

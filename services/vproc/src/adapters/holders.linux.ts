@@ -10,7 +10,8 @@ export function linuxHolders(options: {
 }): Holders {
   return {
     async of(paths: StreamPaths): Promise<readonly ProcessRef[]> {
-      const wanted = new Set<string>(Object.values(paths));
+      // Without input it is everybody's /dev/null: that says nothing.
+      const wanted = new Set<string>(Object.values(paths).filter((path) => path !== '/dev/null'));
       const pids = (await orEmpty(readFile(options.cgroupProcs, 'utf8')))
         .split('\n')
         .filter(Boolean);
