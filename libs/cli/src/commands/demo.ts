@@ -2,7 +2,8 @@
 import { connect } from '@ssi/client';
 import { fail, type Reply } from '@ssi/contracts';
 import type { Define } from '../command-table.ts';
-import { demoNative } from '../demo-native.ts';
+import { demoEmbedded } from '../demo-embedded.ts';
+import { type DemoOutput, demoNative } from '../demo-native.ts';
 import type { Shell } from '../shell.ts';
 import { exitCode } from '../status.ts';
 import { bringUp } from '../up/bring-up.ts';
@@ -19,6 +20,12 @@ The cluster stays up until Ctrl-C. In another terminal, in this folder, try:
   npx ssi top                        npx ssi --help
 `;
 
+const output = (shell: Shell): DemoOutput => ({
+  say: (text) => shell.out(`${text}\n`),
+  write: (text) => shell.out(text),
+  waterfall: (spans) => waterfall(spans, { width: shell.width ?? 110, paint: shell.paint }),
+});
+
 async function native(shell: Shell): Promise<Reply<{ pid: number }>> {
   shell.out('1  Three nodes on this machine, each in namespaces of its own.\n');
   const started = await bringUp({
@@ -32,40 +39,32 @@ async function native(shell: Shell): Promise<Reply<{ pid: number }>> {
   const ssi = await connect({ cluster: name });
   if (!ssi.ok) return ssi;
   try {
-    return await demoNative(ssi.value, started.value, {
-      say: (text) => shell.out(`${text}\n`),
-      write: (text) => shell.out(text),
-      waterfall: (spans) => waterfall(spans, { width: shell.width ?? 110, paint: shell.paint }),
-    });
+    return await demoNative(ssi.value, started.value, output(shell));
   } finally {
     await ssi.value.close();
   }
 }
 
 const interrupted = (shell: Shell): Promise<Reply<never>> =>
-  new Promise((done) => {
-    const stop = () => done(fail('EINTR', 'interrupted'));
-    if (shell.interrupted.aborted) stop();
-    shell.interrupted.addEventListener('abort', stop, { once: true });
-  });
+  shell.untilInterrupted().then(() => fail('EINTR', 'interrupted'));
 
 export const define: Define = (command, shell) => {
   command.action(
     shell.act(async () => {
-      if (!canRunNative())
-        return shell.fail(
-          command,
-          undefined,
-          fail('EOPNOTSUPP', 'native programs need Linux, root and criu; see: ssi doctor'),
-        );
+      if (!canRunNative()) {
+        shell.note('demo: native programs need Linux, root and criu (ssi doctor); this is without');
+        const told = await Promise.race([demoEmbedded(output(shell)), interrupted(shell)]);
+        if (told.ok) await told.value.cluster.close();
+        else if (told.errno !== 'EINTR') shell.fail(command, undefined, told);
+        if (told.ok) return exitCode.ok;
+        return told.errno === 'EINTR' ? exitCode.interrupted : exitCode.failed;
+      }
       const done = await Promise.race([native(shell), interrupted(shell)]);
       if (!done.ok && done.errno !== 'EINTR') shell.fail(command, undefined, done);
       const stays = done.ok && shell.io.stdin.isTTY && shell.io.stdout.isTTY;
       if (stays) {
         shell.out(hint(done.value.pid));
-        const alive = setInterval(() => {}, 1 << 30);
-        await interrupted(shell);
-        clearInterval(alive);
+        await shell.untilInterrupted();
       }
       // A cluster that was there before is not ours to end.
       if (!done.ok && done.errno === 'EEXIST') return exitCode.failed;
