@@ -85,7 +85,7 @@ static struct {
   int num, pid_bits;
   pid_t low, high;
   const char *name, *node_dir, *cgroup, *services_cgroup, *state_file, *wait_net;
-  bool unshare;
+  bool unshare, host_net;
   char **child;
 } option = {.pid_bits = 16, .node_dir = "/run/ssi/node"};
 
@@ -813,8 +813,8 @@ static int fork_into_namespaces(void) {
   int ready[2];
   char byte;
   if (pipe2(ready, O_CLOEXEC) != 0) die("pipe");
-  if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) != 0)
-    die("unshare");
+  int net = option.host_net ? 0 : CLONE_NEWNET; /* a real machine keeps its own network */
+  if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | net) != 0) die("unshare");
   pid_t pid = fork();
   if (pid < 0) die("fork");
   if (pid == 0) {
@@ -844,7 +844,7 @@ static void usage(void) {
   fputs(
       "usage: ssi-guard --num K --name HOST --cgroup DIR [--pid-bits 16] [--pid-low N --pid-high "
       "N]\n"
-      "         [--node-dir DIR] [--services-cgroup DIR] [--unshare] [--state FILE] [--wait-net "
+      "         [--node-dir DIR] [--services-cgroup DIR] [--unshare | --host-net] [--state FILE] [--wait-net "
       "IF] -- CHILD...\n",
       stderr);
   exit(2);
@@ -854,8 +854,9 @@ static void parse(int count, char **argument) {
   int i = 1;
   for (; i < count && strcmp(argument[i], "--"); i++) {
     const char *name = argument[i];
-    if (!strcmp(name, "--unshare")) {
+    if (!strcmp(name, "--unshare") || !strcmp(name, "--host-net")) {
       option.unshare = true;
+      option.host_net |= !strcmp(name, "--host-net");
       continue;
     }
     if (i + 1 >= count) usage();

@@ -33,6 +33,7 @@ const openssi = entry("OpenSSI's names");
 export const commandTable: readonly CommandEntry[] = [
   cluster('up', 'start a cluster on this machine', () => import('./commands/up.ts')),
   cluster('down', 'take a cluster of this machine down', () => import('./commands/down.ts')),
+  cluster('join', 'make this machine a node of a cluster', () => import('./commands/join.ts')),
   cluster(
     'node',
     'start, stop or kill one node of this machine',

@@ -35,6 +35,8 @@ export interface Shell {
   fail(command: Command, subject: string | number | undefined, failure: Failure): number;
   /** Wrong arguments: prints why; gives `usage`. */
   usage(command: Command, text: string): number;
+  /** Resolves at SIGINT or SIGTERM; until then the process stays although it has nothing to do. */
+  untilInterrupted(): Promise<void>;
   /** Waits; from one second on standard error says what for. */
   progress<T>(text: string, work: Promise<T>): Promise<T>;
 }
@@ -88,6 +90,16 @@ export function createShell(io: Io): ShellControl {
       io.stderr.write(`ssi: ${command.name()}: ${text}; see: ssi ${command.name()} --help\n`);
       return exitCode.usage;
     },
+    untilInterrupted: () =>
+      new Promise((done) => {
+        const alive = setInterval(() => {}, 2 ** 30);
+        const stop = (): void => {
+          clearInterval(alive);
+          done();
+        };
+        if (abort.signal.aborted) stop();
+        abort.signal.addEventListener('abort', stop, { once: true });
+      }),
     progress: (text, work) => showProgress(io, text, work),
   };
   return shell;

@@ -1,6 +1,6 @@
 // OpenSSI's libcluster by its own names, on top of the handle: what a program written for OpenSSI looks
 // for first. Each is one call of `Ssi`. [OpenSSI libcluster, section 3ssi]
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { type ExitStatus, fail, ok, type Reply } from '@ssi/contracts';
 import type { ClusterEvent } from './events.ts';
@@ -14,15 +14,23 @@ export async function clusternodeInfo(ssi: Ssi, num: number): Promise<Reply<Node
   return found ? ok(found) : fail('ENOENT', `no node ${num} in this cluster`);
 }
 
-/** There where a node's own services are, and nowhere else. */
-const guardSocket = '/run/ssi/node/guard.sock';
+const nodeDirs = '/run/ssi/node';
+
+/** A guard's socket is there where a node's own services are, and nowhere else. */
+function isOnNode(): boolean {
+  try {
+    return readdirSync(nodeDirs).some((name) => existsSync(`${nodeDirs}/${name}/guard.sock`));
+  } catch {
+    return false;
+  }
+}
 
 /**
  * Number of the node this process runs on; ENOENT: on none. A program that moved is told by its node's
  * host name, since its environment stays what it was. [clusternode_num(3ssi)]
  */
 export function clusternodeNum(env: NodeJS.ProcessEnv = process.env): Reply<number, 'ENOENT'> {
-  const named = existsSync(guardSocket) ? /^n(\d+)$/.exec(hostname())?.[1] : undefined;
+  const named = isOnNode() ? /^n(\d+)$/.exec(hostname())?.[1] : undefined;
   const num = Number(named ?? env.SSI_NODE);
   return Number.isInteger(num) && num > 0
     ? ok(num)

@@ -59,7 +59,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     num,
     name: env.SSI_NAME ?? `n${num}`,
     nats: need('SSI_NATS'),
-    nodeDir: env.SSI_NODE_DIR ?? '/run/ssi/node',
+    nodeDir: env.SSI_NODE_DIR ?? `/run/ssi/node/${env.SSI_CLUSTER}`,
     stateDir: need('SSI_STATE_DIR'),
     addresses: list(env.SSI_ADDRESSES),
     pidBits: bits === '14' ? 14 : 16,

@@ -80,16 +80,7 @@ Examples:
           );
         if (options.detach) return exitCode.ok;
         shell.note('up: Ctrl-C takes the cluster down');
-        await new Promise<void>((done) => {
-          // An idle process with nothing to wait for would end: the timer keeps it.
-          const alive = setInterval(() => {}, 1 << 30);
-          const stop = () => {
-            clearInterval(alive);
-            done();
-          };
-          if (shell.interrupted.aborted) stop();
-          shell.interrupted.addEventListener('abort', stop, { once: true });
-        });
+        await shell.untilInterrupted();
         const gone = await down(name);
         return gone.ok ? exitCode.ok : shell.fail(command, name, fail(gone.errno, gone.detail));
       }),

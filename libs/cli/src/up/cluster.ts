@@ -1,6 +1,7 @@
 // A whole cluster on this machine: up, down, and single nodes of it. What was started is written to
 // cluster.json as it starts, so that `down` finds all of it whatever happened in between.
 import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type ClusterFile, clusterDir, clustersDir, connect, readClusterFile } from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { startNats, startRedis } from './bus.ts';
@@ -27,13 +28,13 @@ export const canRunNative = (): boolean =>
   existsSync(tool('ssi-guard')) &&
   existsSync(tool('criu'));
 
-function writeClusterFile(cluster: ClusterFile): void {
+export function writeClusterFile(cluster: ClusterFile): void {
   const path = `${clusterDir(cluster.name)}/cluster.json`;
   writeFileSync(`${path}.tmp`, `${JSON.stringify(cluster, null, 2)}\n`, { mode: 0o600 });
   renameSync(`${path}.tmp`, path);
 }
 
-const livingParts = (cluster: ClusterFile): number =>
+export const livingParts = (cluster: ClusterFile): number =>
   [...cluster.processes, ...cluster.nodes].filter(isAlive).length;
 
 /** EEXIST: a cluster of that name is up. What a killed cluster left is removed first. EINTR: given up. */
@@ -140,17 +141,26 @@ export async function down(name: string): Promise<Reply<undefined>> {
     if (cluster.network) await removeNetwork(cluster.network);
   }
   const root = cgroupRoot();
-  if (root) await removeCgroup(`${root}/ssi/${name}`);
+  // A node that joined from here shares the folder with whatever else this machine runs of the cluster.
+  const isWhole = found.ok && found.value.network !== undefined;
+  if (root && isWhole) await removeCgroup(`${root}/ssi/${name}`);
   rmSync(clusterDir(name), { recursive: true, force: true });
-  // The folders that clusters share go with the last one.
-  for (const path of [root && `${root}/ssi`, clustersDir(), nodeDir, '/run/ssi']) {
-    try {
-      if (path) rmdirSync(path);
-    } catch {
-      // Still used by another cluster, or not there.
-    }
-  }
+  // Another node of this cluster that runs here (it joined from this machine) keeps what they share.
+  const group = root && `${root}/ssi/${name}`;
+  if (group) removeEmpty(group);
+  if (!group || !existsSync(group)) removeEmpty(nodeDir(name));
+  for (const path of [`${root}/ssi`, dirname(nodeDir(name)), clustersDir(), '/run/ssi'])
+    removeEmpty(path);
   return ok();
+}
+
+/** Folders that several clusters share go with the last one. */
+function removeEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // Still used, or not there.
+  }
 }
 
 type NodeReply<T> = Promise<Reply<T>>;

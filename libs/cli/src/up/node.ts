@@ -21,8 +21,12 @@ import { connectNode, disconnectNode, nodeAddress } from './network.ts';
 export type NodeEntry = ClusterFile['nodes'][number];
 type Started = Reply<NodeEntry, 'EIO' | 'ENOENT'>;
 
-/** Where a node keeps what only it sees; a tmpfs inside its mount namespace. */
-export const nodeDir = '/run/ssi/node';
+/**
+ * Where a node keeps what only it sees: a tmpfs inside its mount namespace, at the same path on every node
+ * of a cluster. Each cluster has its own: removing a mount point on the host detaches what other
+ * namespaces mounted there.
+ */
+export const nodeDir = (cluster: string): string => `/run/ssi/node/${cluster}`;
 
 const serviceList = 'membership,ics-router,vproc';
 
@@ -55,38 +59,51 @@ export function serviceEnv(
 
 const supervisor = [`${projectDir}libs/cli/src/main.ts`, 'node-services'];
 
-export async function startNode(cluster: ClusterFile, dir: string, num: number): Promise<Started> {
+/** `address`: of this machine, for a node that keeps the machine's network; absent: on the bridge. */
+export async function startNode(
+  cluster: ClusterFile,
+  dir: string,
+  num: number,
+  address?: string,
+): Promise<Started> {
   mkdirSync(`${dir}/n${num}/store`, { recursive: true, mode: 0o700 });
   return cluster.mode === 'native'
-    ? startGuarded(cluster, dir, num)
-    : startPlain(cluster, dir, num);
+    ? startGuarded(cluster, dir, num, address)
+    : startPlain(cluster, dir, num, address ?? '127.0.0.1');
 }
 
-async function startGuarded(cluster: ClusterFile, dir: string, num: number): Promise<Started> {
+async function startGuarded(
+  cluster: ClusterFile,
+  dir: string,
+  num: number,
+  ownAddress: string | undefined,
+): Promise<Started> {
   const { network } = cluster;
   const root = cgroupRoot();
-  if (!network || !root)
+  const address = ownAddress ?? (network && nodeAddress(network, num));
+  if (!address || !root)
     return fail('ENOENT', 'no control group hierarchy that can freeze; run: ssi doctor');
   const cgroup = nodeCgroup(root, cluster.name, num);
   const { programs, services } = createNodeCgroup(cgroup);
-  mkdirSync(nodeDir, { recursive: true });
-  const address = nodeAddress(network, num);
+  mkdirSync(nodeDir(cluster.name), { recursive: true });
   const env = serviceEnv(cluster, dir, num, {
-    SSI_NODE_DIR: nodeDir,
+    SSI_NODE_DIR: nodeDir(cluster.name),
     SSI_CGROUP: programs,
     SSI_ADDRESSES: address,
   });
   const logPath = `${dir}/n${num}/guard.log`;
   const guardArgs = [
     ...['--num', String(num), '--name', `n${num}`, '--pid-bits', String(cluster.pidBits)],
-    ...['--node-dir', nodeDir, '--cgroup', programs, '--services-cgroup', services],
-    ...['--unshare', '--wait-net', 'eth0', '--', process.execPath, ...supervisor],
+    ...['--node-dir', nodeDir(cluster.name), '--cgroup', programs, '--services-cgroup', services],
+    ...(ownAddress ? ['--host-net'] : ['--unshare', '--wait-net', 'eth0']),
+    ...['--', process.execPath, ...supervisor],
   ];
   const pid = await guardPid(guardArgs, env, logPath);
   if (!pid.ok) return pid;
   const ticks = startTicks(pid.value);
   if (ticks === undefined) return fail('EIO', `the guard of node ${num} ended; see ${logPath}`);
-  const connected = await connectNode(network, num, pid.value);
+  const connected =
+    ownAddress === undefined && network ? await connectNode(network, num, pid.value) : ok(address);
   if (!connected.ok) {
     await stopProcess({ pid: pid.value, startTicks: ticks }, 0);
     return connected;
@@ -125,14 +142,19 @@ function guardPid(
   });
 }
 
-async function startPlain(cluster: ClusterFile, dir: string, num: number): Promise<Started> {
+async function startPlain(
+  cluster: ClusterFile,
+  dir: string,
+  num: number,
+  address: string,
+): Promise<Started> {
   const own = `${dir}/n${num}/run`;
   mkdirSync(own, { recursive: true, mode: 0o700 });
-  const env = serviceEnv(cluster, dir, num, { SSI_NODE_DIR: own, SSI_ADDRESSES: '127.0.0.1' });
+  const env = serviceEnv(cluster, dir, num, { SSI_NODE_DIR: own, SSI_ADDRESSES: address });
   const logPath = `${dir}/n${num}/supervisor.log`;
   const { process: started } = startDetached(process.execPath, supervisor, { logPath, env });
   if (!started) return fail('EIO', `node ${num} did not start; see ${logPath}`);
-  return ok({ num, name: `n${num}`, address: '127.0.0.1', ...started });
+  return ok({ num, name: `n${num}`, address, ...started });
 }
 
 /** SIGKILL of everything in the node, at once: what a power loss looks like to the others. */

@@ -137,13 +137,18 @@ function deviceReasons(
 /** A chain this long is no chain: the pids were reused while it was read. */
 const ancestorsMax = 256;
 
-function descendsFrom(pid: number, ancestors: readonly number[]): boolean {
+/**
+ * True: neither in the tree nor forked by it since the tree was listed. One that ends while its
+ * ancestors are read is nothing that stays.
+ */
+function isStranger(pid: number, tree: readonly number[]): boolean {
   let at = pid;
   for (let i = 0; i < ancestorsMax && at > 1; i++) {
-    at = Number(statusField(at, 'PPid') ?? 0);
-    if (ancestors.includes(at)) return true;
+    const parent = statusField(at, 'PPid');
+    if (parent === undefined || tree.includes(Number(parent))) return false;
+    at = Number(parent);
   }
-  return false;
+  return true;
 }
 
 /** Pipes and sockets with one end inside and one outside: a move would cut them. */
@@ -162,8 +167,7 @@ async function sharedReasons(
     for (const link of readLinks(other)) {
       const pid = inside.get(link);
       if (pid === undefined) continue;
-      // Forked since the tree was listed: it is part of the tree, and moves with it. Ended meanwhile: nothing.
-      if (statusField(other, 'PPid') === undefined || descendsFrom(other, tree)) break;
+      if (!isStranger(other, tree)) break;
       inside.delete(link);
       const detail = `${link} is shared with process ${other}`;
       reasons.push({ code: link.startsWith('pipe') ? 'EEXTERNALFD' : 'EUNIXPEER', pid, detail });
