@@ -35,6 +35,24 @@ export interface TestCluster {
   stop(): Promise<void>;
 }
 
+/** One `ssi` command with these variables besides our own; never throws. */
+export function runSsi(args: readonly string[], env: NodeJS.ProcessEnv): Promise<CommandResult> {
+  return new Promise((done) => {
+    const child = execFile(
+      process.execPath,
+      [cli, ...args],
+      { env: { ...process.env, ...env }, maxBuffer: 64 * 2 ** 20, timeout: 120_000 },
+      (error, stdout, stderr) =>
+        done({
+          code: error ? (typeof error.code === 'number' ? error.code : 1) : 0,
+          stdout,
+          stderr,
+        }),
+    );
+    child.stdin?.end();
+  });
+}
+
 let counter = 0;
 
 export async function startCluster(
@@ -43,21 +61,7 @@ export async function startCluster(
   const name = `t${process.pid}x${counter++}`;
   const env = { ...process.env, SSI_CLUSTER: name, ...options.env };
   delete (env as NodeJS.ProcessEnv).SSI_NATS;
-  const ssi = (...args: string[]): Promise<CommandResult> =>
-    new Promise((done) => {
-      const child = execFile(
-        process.execPath,
-        [cli, ...args],
-        { env, maxBuffer: 64 * 2 ** 20, timeout: 120_000 },
-        (error, stdout, stderr) =>
-          done({
-            code: error ? (typeof error.code === 'number' ? error.code : 1) : 0,
-            stdout,
-            stderr,
-          }),
-      );
-      child.stdin?.end();
-    });
+  const ssi = (...args: string[]): Promise<CommandResult> => runSsi(args, env);
   const json = async <T>(...args: string[]): Promise<T> => {
     const result = await ssi(...args);
     if (result.code !== 0)
