@@ -2,6 +2,7 @@
 export { systemClock } from './clock.ts';
 export { errnoName, errnoOf } from './errno-name.ts';
 export { jsonLog } from './log.ts';
+export { goFirst } from './priority.ts';
 export { systemRandom } from './random.ts';
 export {
   boottimeMs,

@@ -1,4 +1,5 @@
-// The bindings: clock, timers, log, random, pipes, the poller.
+// The bindings: clock, timers, log, random, pipes, the poller, priority.
+import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   constants,
@@ -52,6 +53,30 @@ describe('linux', () => {
     await new Promise<void>((done) => void clock.after(20, done));
     expect(ran).toBe(false);
   });
+
+  test.skipIf(process.getuid?.() !== 0)(
+    'a process that goes first does so in its session too',
+    () => {
+      const script = `import { goFirst } from '${new URL('../src/index.ts', import.meta.url)}';
+      import { readFileSync } from 'node:fs';
+      import { getPriority } from 'node:os';
+      let group = 'none';
+      const reply = goFirst();
+      try { group = readFileSync('/proc/self/autogroup', 'utf8').trim(); } catch {}
+      console.log(JSON.stringify({ reply: reply.ok, nice: getPriority(), group }));`;
+      // In a session of its own: the test's own keeps its place.
+      const run = spawnSync('setsid', [
+        '--wait',
+        process.execPath,
+        '--input-type=module',
+        '-e',
+        script,
+      ]);
+      const seen = JSON.parse(run.stdout.toString());
+      expect(seen).toMatchObject({ reply: true, nice: -19 });
+      expect(seen.group).toMatch(/^none$|nice -19$/);
+    },
+  );
 
   test('a log line is one JSON object with the fields of its log', () => {
     const lines: string[] = [];

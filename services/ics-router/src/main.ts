@@ -1,6 +1,6 @@
 // Process entry: environment -> configuration -> endpoint, telemetry, router; SIGTERM -> stop.
 import { createEndpoint } from '@ssi/ics';
-import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { tcpProber } from './adapters/prober.tcp.ts';
@@ -24,6 +24,9 @@ const env = parsed.data;
 const clock = systemClock();
 const log = jsonLog({ fields: { service: 'ics', node: env.SSI_NODE } });
 const random = systemRandom();
+// Its answers decide whether a peer counts as reachable: not to wait behind a busy program.
+const raised = goFirst();
+if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);
 
 const opened = await createEndpoint({

@@ -1,10 +1,9 @@
 // Entry of the membership process: environment -> adapters -> service. SIGTERM ends this process (and
 // the one that waits to take over), not the node's membership: leaving is `clms.shutdown`.
-import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { eventSubject } from '@ssi/contracts';
 import { createEndpoint, linkRouter } from '@ssi/ics';
-import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { openJetStreamKv } from '@ssi/stores';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { openDisk } from './adapters/disk.file.ts';
@@ -22,12 +21,9 @@ const clock = systemClock();
 const random = systemRandom();
 const log = jsonLog({ level: env.logLevel }).with({ service: 'clms', node: env.num });
 
-try {
-  // Starved heartbeats look like a dead node: ahead of everything but the guard.
-  setPriority(-19);
-} catch {
-  log.warn('priority not raised: not permitted');
-}
+// Starved heartbeats look like a dead node: ahead of everything but the guard.
+const raised = goFirst();
+if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 
 const end = (status: number): void => {
   // Lines on their way out first.

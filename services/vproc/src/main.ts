@@ -4,7 +4,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { pidRange } from '@ssi/contracts';
 import { createEndpoint } from '@ssi/ics';
-import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { linuxRecords } from './adapters/files.linux.ts';
@@ -63,6 +63,9 @@ const env = parsed.data;
 const clock = systemClock();
 const random = systemRandom();
 const log = jsonLog({ fields: { service: 'vproc', node: env.SSI_NODE } });
+// A tree that is frozen waits for this process and for criu, which inherits the priority.
+const raised = goFirst();
+if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);
 
 const endpoint = await createEndpoint({

@@ -1,0 +1,27 @@
+// Services come before programs: a move, a signal or a heartbeat that waits for a busy program's turn
+// stands still for tens of ms. Inherited by what a service runs (criu); ssi-spawn gives programs 0 again.
+// [setpriority(2), sched(7): autogroups]
+import { writeFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { errnoOf } from './errno-name.ts';
+
+const foremost = -19;
+
+/** Raises this process and its session to the front of the ordinary schedule. EPERM, EACCES: not allowed. */
+export function goFirst(): Reply<undefined> {
+  try {
+    setPriority(foremost);
+  } catch (error) {
+    return fail('EPERM', (error as Error).message);
+  }
+  try {
+    // Where the kernel shares the processor among sessions first, nice counts inside a session only.
+    writeFileSync('/proc/self/autogroup', String(foremost));
+  } catch (error) {
+    // ENOENT: a kernel without them. EAGAIN: written a moment ago by another service of the session.
+    const errno = errnoOf(error);
+    if (errno !== 'ENOENT' && errno !== 'EAGAIN') return fail('EPERM', (error as Error).message);
+  }
+  return ok();
+}
