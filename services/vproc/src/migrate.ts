@@ -1,7 +1,7 @@
 // The move protocol as decisions on records: what each side has promised at each phase, and so what a
 // restarted vproc does next. A record is written before the step that it names is taken.
 // [two-phase commit; the source decides, its record `committing` is the decision]
-import type { MemberId, MoveTask, StreamState } from '@ssi/contracts';
+import type { Incarnation, MemberId, MoveTask, StreamState } from '@ssi/contracts';
 
 /**
  * Phases of the source's record.
@@ -51,6 +51,8 @@ export interface SourceRecord extends MoveRecord {
 }
 export interface TargetRecord extends MoveRecord {
   readonly side: 'target';
+  /** This node's life when it was asked: what came with it ends with it. */
+  readonly life?: Incarnation;
   readonly phase: TargetPhase;
   readonly streams: readonly StreamState[];
   readonly shellJob: boolean;

@@ -181,7 +181,15 @@ export class Migrations {
       return ok({ reasons: [{ code: 'ENOSPACE', detail: made.detail }] });
     }
     const side = this.keepTarget(
-      new TargetSide(this.parts, targetRecord(request, { streams: [], shellJob: false }), true),
+      new TargetSide(
+        this.parts,
+        targetRecord(request, {
+          streams: [],
+          shellJob: false,
+          ...(node.self ? { life: node.self.incarnation } : {}),
+        }),
+        true,
+      ),
     );
     const accepted = node.listener?.accept(answer.value.grant.token, (stream) => {
       void side.receiver.take(stream);
@@ -261,7 +269,7 @@ const migrateErrno = (errno: string): (typeof migrateErrnos)[number] =>
 
 const targetRecord = (
   request: NegotiateRequest,
-  rest: Pick<TargetRecord, 'streams' | 'shellJob'>,
+  rest: Pick<TargetRecord, 'streams' | 'shellJob' | 'life'>,
 ): TargetRecord => ({
   side: 'target',
   phase: 'restoring',

@@ -1,7 +1,14 @@
 // The target's side of one move: performs the effects that the machine names, each with its record first,
 // and answers the source from the phase it has reached. Judges nothing: that is the machine's part.
 import { type Effect, type RunningMachine, runMachine } from '@ssi/actor';
-import { fail, type MoveTask, type OriginEntry, ok, type Reply } from '@ssi/contracts';
+import {
+  fail,
+  type MoveTask,
+  type OriginEntry,
+  ok,
+  type Reply,
+  sameIncarnation,
+} from '@ssi/contracts';
 import type { CallContext } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import { untilAnswered } from './backoff.ts';
@@ -153,7 +160,12 @@ export class TargetSide implements ActiveMove {
     });
   }
   private look(): void {
-    if (this.parts.node.isGone(this.record.peer)) this.send({ type: 'peerDown' });
+    const now = this.parts.node.self?.incarnation;
+    const { life } = this.record;
+    // This node was excluded since: its guard killed the copy, the source decided by the view.
+    if (life && now && !sameIncarnation(life, now) && this.holdsSignals())
+      this.send({ type: 'abort' });
+    else if (this.parts.node.isGone(this.record.peer)) this.send({ type: 'peerDown' });
   }
   private send(event: TargetEvent): void {
     if (!this.parts.node.stopped) this.machine.send(event);

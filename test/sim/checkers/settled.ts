@@ -19,7 +19,10 @@ export function unsettled(cluster: SimCluster, views: ViewsChecker): string | un
       const copies = cluster.nodes.filter((n) => n.machine.processes.has(p.pid));
       if (copies.length > 1) return `${p.pid} has copies on ${copies.map((n) => n.num).join(', ')}`;
     }
-    if (node.machine.images.size > 0) return `images are left on node ${node.num}`;
+    // An empty folder without a record is a reservation: it ends by itself, in 120 s.
+    for (const [moveId, files] of node.machine.images)
+      if (files.size > 0 || node.machine.records.has(moveId))
+        return `images of ${moveId} are left on node ${node.num}`;
   }
   return undefined;
 }

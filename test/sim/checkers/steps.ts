@@ -1,6 +1,6 @@
-// Nodedown steps run in order over all nodes: a step begins for a dead life only when every node that
-// was UP has done the one before; a new life of that node is UP only when all have done all.
-import { type MemberId, sameIncarnation, type View } from '@ssi/contracts';
+// Nodedown steps run in order over all nodes: a step begins for a dead life only when every node that is
+// UP since before that death has done the one before; a new life comes only when the last one is DOWN.
+import { type MemberId, sameIncarnation, talksIn, upMembers, type View } from '@ssi/contracts';
 import type { StepRun } from '../calls.ts';
 import type { SimCluster } from '../cluster.ts';
 import { Violation } from '../world.ts';
@@ -16,6 +16,8 @@ export class StepsChecker implements Checker {
   readonly #views: ViewsChecker;
   /** `dead life/step` -> lives (by node) that have done it. */
   readonly #done = new Map<string, Set<string>>();
+  /** By dead life: the lives that were UP in the first view that has it as such. */
+  readonly #witnesses = new Map<string, Set<string>>();
   runs = 0;
 
   constructor(cluster: SimCluster, views: ViewsChecker) {
@@ -23,6 +25,9 @@ export class StepsChecker implements Checker {
     this.#views = views;
     cluster.onStep((run) => this.#ran(run));
     views.onView((view, before, first) => {
+      for (const m of view.members)
+        if (!talksIn(m.state) && !this.#witnesses.has(nameOf(m)))
+          this.#witnesses.set(nameOf(m), new Set(upMembers(view).map(nameOf)));
       if (first && before) this.#rejoined(view, before);
     });
   }
@@ -46,15 +51,12 @@ export class StepsChecker implements Checker {
     }
   }
 
-  /** Everyone UP has done `step` for this dead life. */
+  /** Everyone who is UP since before this death has done `step` for it. */
   #expect(view: View, dead: MemberId, step: string, what: string): void {
     const done = this.#done.get(`${nameOf(dead)}/${step}`);
-    for (const m of view.members)
-      if (
-        m.state === 'UP' &&
-        !done?.has(nameOf(m)) &&
-        !sameIncarnation(m.incarnation, dead.incarnation)
-      )
+    const witnesses = this.#witnesses.get(nameOf(dead));
+    for (const m of upMembers(view))
+      if (witnesses?.has(nameOf(m)) && !done?.has(nameOf(m)))
         this.#cluster.world.violated(
           this.name,
           `${what} for ${nameOf(dead)} at ${view.transid}, but node ${m.num} has not done ${step}`,
