@@ -38,8 +38,10 @@ export class Channels {
     const former = this.#lives.get(node);
     this.#lives.set(node, life);
     if (!this.#machines.has(node)) this.#machines.set(node, this.#start(node));
-    else if (former === life) this.#send(node, { type: 'nodeup' });
-    else void this.down(node).then(() => this.#send(node, { type: 'nodeup' }));
+    else if (former === life) {
+      // Every view tells of every node: only to a channel that is down this is news.
+      if (this.state(node) === 'down') this.#send(node, { type: 'nodeup' });
+    } else void this.down(node).then(() => this.#send(node, { type: 'nodeup' }));
   }
 
   answered(node: number): void {

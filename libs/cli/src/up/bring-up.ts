@@ -6,7 +6,7 @@ import { until } from './host.ts';
 
 /** Nodes of one machine share its cores; more than this is no use and slow. */
 export const nodesMax = 16;
-const upDeadlineMs = 30_000;
+const upDeadlineMs = 60_000;
 
 export async function bringUp(options: UpOptions): Promise<Reply<ClusterFile>> {
   const started = await up(options);

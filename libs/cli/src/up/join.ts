@@ -18,7 +18,7 @@ const tokenBody = z.object({
 type TokenBody = z.infer<typeof tokenBody>;
 
 const prefix = 'ssi1.';
-const upDeadlineMs = 30_000;
+const upDeadlineMs = 60_000;
 
 /** What `ssi join` takes. It holds the bus's credentials: whoever has it may join. */
 export const encodeToken = (body: TokenBody): string =>
