@@ -235,6 +235,7 @@ export const vproc = defineContract('vproc', 1, {
     errnos: ['ESRCH', 'EPERM', 'EINVAL', 'EREMCHG', 'EAGAIN'],
     priority: 1,
     timeoutMs: 20_000,
+    calls: ['actor.signal'],
   }),
   wait: rpc({
     summary:
@@ -288,6 +289,9 @@ export const vproc = defineContract('vproc', 1, {
       'vproc.report',
       'clms.confirm',
       'ics.route',
+      'actor.freeze',
+      'actor.resume',
+      'actor.destroy',
     ],
   }),
   whyNot: rpc({
@@ -349,6 +353,7 @@ export const vproc = defineContract('vproc', 1, {
     errnos: ['ECANCELED', 'ESTALE', 'EAGAIN'],
     priority: 1,
     timeoutMs: 60_000,
+    calls: ['actor.install', 'actor.destroy'],
   }),
   moveCommit: rpc({
     summary:
@@ -358,7 +363,7 @@ export const vproc = defineContract('vproc', 1, {
     errnos: ['ESTALE', 'ESRCH', 'EAGAIN'],
     priority: 2,
     timeoutMs: 5_000,
-    calls: ['clms.confirm'],
+    calls: ['clms.confirm', 'actor.resume'],
   }),
   moveAbort: rpc({
     summary:
@@ -368,6 +373,7 @@ export const vproc = defineContract('vproc', 1, {
     errnos: ['EALREADY', 'EAGAIN'],
     priority: 2,
     timeoutMs: 5_000,
+    calls: ['actor.destroy'],
   }),
   moveStatus: rpc({
     summary: 'A side that restarted asks the other what it knows of a move.',
@@ -458,7 +464,7 @@ export const vproc = defineContract('vproc', 1, {
     reply: z.object({ pid }),
     errnos: ['ENOENT', 'EHOSTUNREACH', 'EINVAL', 'EAGAIN', 'ENETDOWN', 'EIO'],
     timeoutMs: 10_000,
-    calls: ['actor.create'],
+    calls: ['actor.create', 'actor.destroy'],
   }),
   actorHost: rpc({
     summary:
