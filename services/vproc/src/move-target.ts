@@ -70,6 +70,8 @@ export class TargetSide implements ActiveMove {
       if (this.phase === 'reserved') this.send({ type: 'abort' });
     };
     node.deps.clock.after(reservedMs, forget);
+    // criu moves native trees; an actor is moved by its host.
+    if (record.tasks[0]?.kind !== 'actor') void node.deps.ports.criu.prepare(this.moveId);
     // Without all of the images nothing can come of it.
     void this.receiver.done.then((received) => received.ok || forget());
   }
@@ -312,6 +314,7 @@ export class TargetSide implements ActiveMove {
     await this.enter('destroying');
     await failpoint('move.target.destroying');
     this.receiver.close();
+    await ports.criu.discard(this.moveId);
     await this.destroyCopies();
     const owner = this.record.owner ?? this.receiver.offer?.owner;
     if (owner !== undefined) await ports.streams.remove(owner);

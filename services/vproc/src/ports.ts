@@ -329,6 +329,13 @@ export interface Criu {
   /** Dumps a tree into the move's folder and leaves it stopped. */
   dump(request: DumpRequest): Dump;
   /**
+   * Does what a restore can do before its images are there. It only makes the restore faster: what fails
+   * here is done then. Idempotent; `restore` or `discard` follows.
+   */
+  prepare(moveId: string): Promise<void>;
+  /** There will be no restore. Idempotent. */
+  discard(moveId: string): Promise<void>;
+  /**
    * Restores the tree from the move's folder, in the programs cgroup, as child of pid 1, all of it
    * stopped. ECANCELED: could not, and nothing of it is left.
    */

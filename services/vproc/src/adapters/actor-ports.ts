@@ -215,6 +215,12 @@ class ActorMover implements Criu {
   version(): ReturnType<Criu['version']> {
     return this.base.version();
   }
+  prepare(moveId: string): Promise<void> {
+    return this.base.prepare(moveId);
+  }
+  discard(moveId: string): Promise<void> {
+    return this.base.discard(moveId);
+  }
   cleanUp(): ReturnType<Criu['cleanUp']> {
     return this.base.cleanUp();
   }

@@ -12,6 +12,7 @@ import { followImages, imageBytes } from './image-follower.ts';
 import { destroyTree, resumeTree, stoppedIn, treeOf } from './process-tree.ts';
 import { readStat } from './procfs.linux.ts';
 import { runProgram } from './spawn.linux.ts';
+import { WaitingCrius } from './waiting-criu.linux.ts';
 
 export interface LinuxCriuOptions {
   readonly criuPath: string;
@@ -20,6 +21,8 @@ export interface LinuxCriuOptions {
   readonly imagesDir: string;
   /** `cgroup.procs` of every hierarchy that a program belongs to. */
   readonly cgroupProcs: readonly string[];
+  /** Gets the pids of what runs in that cgroup and is no program. */
+  readonly helpers: Set<number>;
   readonly guard: GuardStore;
   readonly clock: Clock;
   readonly log: Log;
@@ -40,18 +43,25 @@ const dumpArgs = ['--ghost-limit', '64M', '--link-remap'];
 
 export function linuxCriu(options: LinuxCriuOptions): Criu {
   const folder = (moveId: string): string => `${options.imagesDir}/${moveId}`;
+  const waiting = new WaitingCrius(options);
+  let known: { readonly file: string; readonly version: string } | undefined;
   return {
     version: async () => {
+      const stat = statSync(options.criuPath, { throwIfNoEntry: false });
+      const file = `${stat?.ino} ${stat?.mtimeMs}`;
+      if (known?.file === file) return ok(known.version);
       const result = await runProgram(options.criuPath, ['--version'], { timeoutMs: 10_000 });
       const version = /Version: (\S+)/.exec(result.out)?.[1];
-      return version
-        ? ok(version)
-        : fail('ENOSYS', `${options.criuPath} does not work: ${result.err}`);
+      if (!version) return fail('ENOSYS', `${options.criuPath} does not work: ${result.err}`);
+      known = { file, version };
+      return ok(version);
     },
     dump: (request) => startDump(options, folder(request.moveId), request),
+    prepare: (moveId) => waiting.prepare(moveId),
+    discard: async (moveId) => waiting.discard(moveId),
     restore: async (request) => {
       const restored = await options.guard.withOpenPidMax(() =>
-        restore(options, folder(request.moveId), request),
+        restore(options, waiting, folder(request.moveId), request),
       );
       return restored.ok ? restored.value : fail('ECANCELED', `pid_max: ${restored.detail}`);
     },
@@ -130,6 +140,7 @@ async function dump(
 
 async function restore(
   options: LinuxCriuOptions,
+  waiting: WaitingCrius,
   dir: string,
   request: RestoreRequest,
 ): ReturnType<Criu['restore']> {
@@ -141,14 +152,18 @@ async function restore(
   const mended = files && mendTimers(files);
   if (mended) writeFileSync(`${dir}/files.img`, mended);
   const terminal = await openTerminal(request.tty, note, options.guard);
-  const result = await runProgram(
-    options.criuPath,
-    [
-      ...['restore', '-d', '-D', dir, '-o', 'restore.log', ...commonArgs, ...flags(request)],
-      ...terminal.args,
-    ],
-    { timeoutMs: restoreTimeoutMs, extraFds: terminal.fds },
-  );
+  const args = [
+    ...['restore', '-d', '-D', dir, '-o', 'restore.log', ...commonArgs, ...flags(request)],
+    ...terminal.args,
+  ];
+  // One that waits was started before the terminal was open.
+  if (terminal.fds.length > 0) waiting.discard(request.moveId);
+  const result =
+    (await waiting.run(request.moveId, args, restoreTimeoutMs)) ??
+    (await runProgram(options.criuPath, args, {
+      timeoutMs: restoreTimeoutMs,
+      extraFds: terminal.fds,
+    }));
   await terminal.close();
   // What was restored began after this did (in ticks of 10 ms); a process that only has the pid is older.
   const isOurs = (startTicks: number): boolean => startTicks * 10 >= startedMs - 10;
@@ -162,8 +177,10 @@ async function restore(
   if (result.code !== 0) return cancel(errorsOf(`${dir}/restore.log`, result.err));
   if (tasks[0]?.pid !== request.root) return cancel('criu restored something else');
   try {
-    for (const procs of options.cgroupProcs)
-      for (const { pid } of tasks) appendFileSync(procs, `${pid}\n`);
+    for (const procs of options.cgroupProcs) {
+      const there = new Set(readFileSync(procs, 'latin1').split('\n').map(Number));
+      for (const { pid } of tasks) if (!there.has(pid)) appendFileSync(procs, `${pid}\n`);
+    }
   } catch (error) {
     return cancel(`cgroup: ${(error as Error).message}`);
   }

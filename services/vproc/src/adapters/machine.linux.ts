@@ -31,7 +31,8 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
   const { nodeDir, toolsDir, cgroup, clock, log } = options;
   const guard = new GuardClient({ socketPath: `${nodeDir}/guard.sock`, clock });
   const procs = `${cgroup}/cgroup.procs`;
-  const processes = linuxProcesses({ cgroupProcs: procs, nodeDir, clock });
+  const helpers = new Set<number>();
+  const processes = linuxProcesses({ cgroupProcs: procs, nodeDir, clock, helpers });
   const streams = linuxStreamStore({ nodeDir, guard, clock, log });
   const imagesDir = `${nodeDir}/images`;
   return {
@@ -44,7 +45,7 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     images: linuxImages(imagesDir),
     criu: linuxCriu({
       ...{ criuPath: `${toolsDir}/bin/criu`, nftPath: `${toolsDir}/bin/nft`, imagesDir },
-      ...{ cgroupProcs: [procs], guard, clock, log },
+      ...{ cgroupProcs: [procs], helpers, guard, clock, log },
     }),
     records: linuxRecords(`${nodeDir}/moves`),
     state: linuxRecords(`${nodeDir}/vproc`),

@@ -159,6 +159,8 @@ function fakeCriu(m: FakeMachine): Criu {
         })(),
       };
     },
+    prepare: async () => {},
+    discard: async () => {},
     async restore({ moveId, root }) {
       await stepping();
       if (m.fails('criu.restore')) return fail('ECANCELED', 'injected');

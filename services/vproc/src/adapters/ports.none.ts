@@ -119,6 +119,8 @@ export function noNativePorts(
     criu: {
       version: async () => fail('ENOSYS', none),
       dump: () => ({ chunks: (async function* () {})(), done: unable() }),
+      prepare: async () => {},
+      discard: async () => {},
       restore: async () => fail('ECANCELED', none),
       resume: async () => ok(),
       destroy: async () => ok(),

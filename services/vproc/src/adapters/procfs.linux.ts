@@ -41,6 +41,8 @@ export function linuxProcesses(options: {
   readonly cgroupProcs: string;
   readonly nodeDir: string;
   readonly clock: Clock;
+  /** In the programs cgroup, and no programs: passed over, with their children. */
+  readonly helpers?: ReadonlySet<number>;
 }): Processes {
   let known = new Map<number, Known>();
 
@@ -83,8 +85,10 @@ export function linuxProcesses(options: {
       const next = new Map<number, Known>();
       const list: ScannedProcess[] = [];
       for (const line of text.split('\n')) {
-        const process = line === '' || line === '0' ? undefined : scanOne(Number(line), next);
-        if (process) list.push(process);
+        const pid = Number(line);
+        if (pid === 0 || options.helpers?.has(pid)) continue;
+        const process = scanOne(pid, next);
+        if (process && !options.helpers?.has(process.ppid)) list.push(process);
       }
       known = next;
       return ok(list.sort((a, b) => a.pid - b.pid));

@@ -1,6 +1,6 @@
 // The Spawner port by ssi-spawn (infra/native/spawn.c), and the way any helper program is run: to its
 // end, with what it said.
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { type Errno, errnoNumber, fail, ok } from '@ssi/contracts';
 import type { Processes, Spawner, SpawnRequest } from '../ports.ts';
 
@@ -23,14 +23,20 @@ export function runProgram(
     readonly extraFds?: readonly number[];
   } = {},
 ): Promise<RunResult> {
-  return new Promise((done) => {
-    let out = '';
-    let err = '';
-    const child = spawn(path, args, {
+  return endOf(
+    spawn(path, args, {
       stdio: ['ignore', 'pipe', 'pipe', ...(options.extraFds ?? [])],
       ...(options.env ? { env: { ...options.env } } : {}),
       ...(options.timeoutMs ? { timeout: options.timeoutMs, killSignal: 'SIGKILL' } : {}),
-    });
+    }),
+  );
+}
+
+/** Its output is collected from now on. */
+export function endOf(child: ChildProcess): Promise<RunResult> {
+  return new Promise((done) => {
+    let out = '';
+    let err = '';
     child.stdout?.on('data', (bytes: Buffer) => {
       if (out.length < outputMax) out += bytes.toString();
     });
