@@ -67,6 +67,8 @@ export class LocalProcesses {
   private readonly reported = new Set<string>();
   /** No longer in /proc, and the guard has not said how they ended. */
   private readonly vanished = new Map<string, ExecEntry>();
+  private known = false;
+  private readonly loaded = Promise.withResolvers<void>();
   private scanning: Promise<void> | undefined;
   private rescan: Promise<void> | undefined;
 
@@ -94,6 +96,8 @@ export class LocalProcesses {
         else this.identities.set(refKey(id), id);
       }
     for (const id of intended) await this.recognise(id);
+    this.known = true;
+    this.loaded.resolve();
     await this.refresh();
     ports.processes.followExits(undefined, (records) => this.ended(records));
     this.loop();
@@ -116,6 +120,8 @@ export class LocalProcesses {
 
   /** Scans now: everything that was there when this was called is in the table when it resolves. */
   refresh(): Promise<void> {
+    // Before what is on record is known again, every process would look as if it had just been born.
+    if (!this.known) return this.loaded.promise.then(() => this.refresh());
     if (!this.scanning) {
       this.scanning = this.scan().finally(() => {
         this.scanning = undefined;

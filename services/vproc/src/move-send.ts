@@ -1,9 +1,10 @@
 // Freeze, dump and send: the log's older part goes while the tree still runs; then criu stops it, its
 // images are sent as they are written, and last what the tree wrote and has not read until it stopped.
-import { fail, ok, type Reply, type StreamState } from '@ssi/contracts';
+import { fail, type MoveTask, ok, type Reply, type StreamState } from '@ssi/contracts';
 import type { Stream } from '@ssi/ports';
 import { beginSpan } from '@ssi/telemetry';
 import { encodeMove, type MoveMessage, moveKind } from './move-link.ts';
+import { toMoveTask } from './move-negotiate.ts';
 import type { SourceMove } from './move-source.ts';
 import type { Dump, DumpResult } from './ports.ts';
 
@@ -45,12 +46,15 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const sent = await sending;
   if (!done.ok) return fail('ECANCELED', `dump: ${done.errno} ${done.detail}`);
   traceDump(move, startMs, done.value);
+  const tasks = await dumpedTasks(move, done.value);
   // On record before anything else: these copies stand still until somebody says otherwise.
   await move.write('dumping', {
+    ...(tasks.ok ? { tasks: tasks.value } : {}),
     copies: done.value.tasks,
     stoppedBefore: done.value.stoppedBefore,
   });
   await node.deps.failpoint('move.source.dumped');
+  if (!tasks.ok) return tasks;
   if (!sent.ok) return sent;
   const tail = await logs.after();
   if (!tail.ok) return tail;
@@ -65,6 +69,27 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
     shellJob,
     ...(tty ? { tty: { external: tty.binding.external, ...tty.size } } : {}),
   });
+}
+
+/** Who is in the images: also what was forked since the tree was looked at, without what has ended. */
+async function dumpedTasks(
+  move: SourceMove,
+  dumped: DumpResult,
+): Promise<Reply<MoveTask[], 'ECANCELED'>> {
+  const { local } = move.parts;
+  const surveyed = new Map(move.record.tasks.map((t) => [t.pid, t]));
+  if (dumped.tasks.some((d) => !surveyed.has(d.pid))) await local.refresh();
+  const tasks: MoveTask[] = [];
+  for (const { pid } of dumped.tasks) {
+    const entry = local.table.get(pid);
+    const task = surveyed.get(pid) ?? (entry && toMoveTask(entry));
+    if (!task) return fail('ECANCELED', `${pid} was forked meanwhile and is not known`);
+    // The dump stopped them all: who was stopped before is what it says.
+    const { stopped: _, ...rest } = task;
+    tasks.push(dumped.stoppedBefore.includes(pid) ? { ...rest, stopped: true } : rest);
+  }
+  move.claimed = new Set([...move.claimed, ...tasks.map((t) => t.pid)]);
+  return ok(tasks);
 }
 
 async function write(stream: Stream, message: MoveMessage): Promise<Reply<undefined, 'ECANCELED'>> {
