@@ -4,6 +4,7 @@ import { fail, ok } from '@ssi/contracts';
 import type { Stream, StreamListener, Streams } from '@ssi/ports';
 
 const windowBytes = 4 * 1024 * 1024;
+const messageMax = 1024 * 1024;
 
 interface Accepted {
   readonly onStream: (stream: Stream) => void;
@@ -58,6 +59,7 @@ class MemoryStream implements Stream {
   #close: () => void = () => {};
   #broken = false;
   #ended = false;
+  #saidEnd = false;
   /** Came and not read yet; undefined is the end in good order. */
   readonly #inbox: (Uint8Array | undefined)[] = [];
   #unread = 0;
@@ -84,7 +86,7 @@ class MemoryStream implements Stream {
       });
     }
     const message = this.#inbox.shift();
-    if (message === undefined) this.#ended = true;
+    if (message === undefined) this.#finish('ended');
     this.#unread -= message?.length ?? 0;
     for (const writer of this.#writers.splice(0)) writer();
     return message;
@@ -93,6 +95,8 @@ class MemoryStream implements Stream {
   async write(message: Uint8Array): Promise<void> {
     const peer = this.#peer;
     if (this.#broken || !peer) throw new Error('the connection broke');
+    if (this.#saidEnd) throw new Error('written after the end');
+    if (message.length > messageMax) throw new Error(`${message.length} bytes: 1 MiB at most`);
     peer.#take(message);
     while (peer.#unread > windowBytes && !this.#broken)
       await new Promise<void>((done) => peer.#writers.push(done));
@@ -101,7 +105,16 @@ class MemoryStream implements Stream {
 
   async end(): Promise<void> {
     const peer = this.#peer;
-    if (!this.#broken && peer) peer.#take(undefined);
+    if (this.#broken || this.#saidEnd || !peer) return;
+    peer.#take(undefined);
+    this.#finish('saidEnd');
+  }
+
+  /** Closed in good order once both directions have ended. */
+  #finish(direction: 'ended' | 'saidEnd'): void {
+    if (direction === 'ended') this.#ended = true;
+    else this.#saidEnd = true;
+    if (this.#ended && this.#saidEnd) this.#close();
   }
 
   #take(message: Uint8Array | undefined): void {
