@@ -21,7 +21,7 @@ const report = (r: RunResult): string =>
 
 for (let first = 1; first <= seeds; first += seedsOfOneTest) {
   const last = first + seedsOfOneTest - 1;
-  test(`Simulation: seeds ${first} to ${last} hold`, { timeout: 120_000 }, async () => {
+  test(`Simulation: seeds ${first} to ${last} hold`, { timeout: 400_000 }, async () => {
     const failed: string[] = [];
     let moved = 0;
     for (let seed = first; seed <= last; seed++) {

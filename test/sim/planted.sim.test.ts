@@ -19,7 +19,7 @@ const expected: Readonly<Record<keyof typeof plants, readonly string[]>> = {
 };
 
 for (const [key, plant] of Object.entries(plants) as [keyof typeof plants, Plant][])
-  test(`Simulation finds: ${plant.name}`, { timeout: 120_000 }, async () => {
+  test(`Simulation finds: ${plant.name}`, { timeout: 400_000 }, async () => {
     const others: string[] = [];
     for (let seed = 1; seed <= seedsMax; seed++) {
       const { checker, failure } = await simulate({ seed, plant, faultyMs: 20_000 });

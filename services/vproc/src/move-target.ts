@@ -202,6 +202,8 @@ export class TargetSide implements ActiveMove {
         return this.run();
       case 'ran':
         await failpoint('move.target.resumed');
+        // Here, so that a restart in between does it too.
+        await this.parts.node.deps.ports.images.remove(this.moveId);
         this.close();
         return undefined;
       case 'destroy':
@@ -304,7 +306,6 @@ export class TargetSide implements ActiveMove {
     await local.refresh();
     void holds.giveBack(this.moveId);
     reporter.nudge();
-    void ports.images.remove(this.moveId);
     return { type: 'running' };
   }
 
