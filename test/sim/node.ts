@@ -60,6 +60,8 @@ export class SimNode {
   #incarnation: Incarnation | undefined;
   #killedMs = Number.NEGATIVE_INFINITY;
   #boots = 0;
+  /** Its processes are stopped; `halted` lasts until its guard has run after that. */
+  #still = false;
   #starts = 0;
 
   constructor({ num, world, calls, plant, onProbe }: NodeOptions) {
@@ -106,6 +108,7 @@ export class SimNode {
     this.#boots++;
     this.#incarnation = undefined;
     this.halted = false;
+    this.#still = false;
     this.world.journal.event(`n${this.num}`, 'boot', { boot: this.#boots });
     this.#boot = this.#life('guard');
     this.disk.reboot();
@@ -147,7 +150,7 @@ export class SimNode {
     const life = this.#life(`${service}.${++this.#starts}`, service);
     this.lives.set(service, life);
     this.world.journal.event(life.name, 'starts');
-    if (this.halted) life.pause();
+    if (this.#still) life.pause();
     startService(this, service, life);
   }
 
@@ -164,9 +167,10 @@ export class SimNode {
 
   /** The machine is stopped and goes on later, without knowing. */
   halt(on: boolean): void {
-    if (!this.up || this.halted === on) return;
+    if (!this.up || this.#still === on) return;
     this.world.journal.event(`n${this.num}`, on ? 'halted' : 'goes on');
     const all = [this.#boot, ...this.lives.values()];
+    this.#still = on;
     if (on) {
       this.halted = true;
       for (const life of all) life.pause();

@@ -6,11 +6,14 @@ import type { LocalNode } from './local-node.ts';
 
 /** Without a word of membership for this long it may have restarted: attach again. */
 const silenceMs = 2_000;
+/** How often a service that is still starting looks at the view. */
+const lookMs = 500;
 const patience = { firstMs: 20, maxMs: 500 };
 
 export class MembershipLink {
   private readonly node: LocalNode;
   private heardMs = 0;
+  private attached = false;
 
   constructor(node: LocalNode) {
     this.node = node;
@@ -34,6 +37,10 @@ export class MembershipLink {
         return true;
       },
     );
+    // Until it is announced nobody tells it of newer views, or that this node began another life.
+    node.deps.clock.after(lookMs, () => {
+      if (!node.stopped && !this.attached) void this.look();
+    });
   }
 
   /** Announces this service, until answered; then again after each silence. */
@@ -50,6 +57,7 @@ export class MembershipLink {
         if (!reply.ok) return undefined;
         node.applyView(reply.value.view, reply.value.self, reply.value.leased);
         this.heard();
+        this.attached = true;
         return true;
       },
     );
