@@ -136,7 +136,7 @@ export interface NodeRow {
 export const waitForStates = (
   cluster: TestCluster,
   want: Readonly<Record<number, string>>,
-  deadlineMs = 15_000,
+  deadlineMs = 45_000,
 ): Promise<NodeRow[]> =>
   waitUntil(
     `nodes ${JSON.stringify(want)}`,

@@ -80,7 +80,6 @@ export async function startPlainNodes(count: number): Promise<PlainNodes> {
       SSI_STATE_DIR: `${home}/store`,
       SSI_ADDRESSES: '127.0.0.1',
       SSI_SERVICES: services.join(','),
-      SSI_STANDBY: '0',
     });
   };
   const end = async (key: string): Promise<void> => {
