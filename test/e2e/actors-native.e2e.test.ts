@@ -82,7 +82,13 @@ describe.skipIf(!canRunNative)('end to end: actors on real nodes', () => {
     expect(await seenInside(1, ref.pid)).not.toBe('');
     for (const to of [2, 3, 1, 2]) {
       await move(ref, to);
-      expect(await seenInside(1, ref.pid)).not.toBe('');
+      // The origin hears of the move right after it, and holds the number then.
+      await waitUntil(
+        `node 1 holds ${ref.pid}`,
+        async () => (await seenInside(1, ref.pid)) !== '',
+        2_000,
+        cluster.describe,
+      );
     }
     const ps = await ssi.ps();
     expect(ps.ok && ps.value.processes.find((p) => p.pid === ref.pid)).toMatchObject({
