@@ -4,9 +4,10 @@
  * `error ERRNO text` and ends with 1.
  *
  *   ssi-spawn [--ns PID] [--cgroup PROCSFILE]... [--pid N] [--uid U --gid G] [--cwd D]
- *             [--in PATH] [--out PATH] [--err PATH] [--tty PATH] [--fd N=PATH:FLAGS]... [--parent-me] -- CMD ARGS...
+ *             [--in PATH] [--out PATH] [--err PATH] [--tty PATH] [--fd N=PATH:FLAGS]... [--parent-me | --stopped] -- CMD ARGS...
  *
  * --ns enters the namespaces of that process (seen from here); --cgroup may be given several times (v1);
+ * --stopped leaves it stopped by SIGSTOP, execve(2) done and no instruction of the program executed.
  * --parent-me leaves the starter of ssi-spawn as the parent. FLAGS: r w rw, a append, n nonblock.
  * A descriptor not named is /dev/null; every path is opened inside the node, so that criu can name it.
  * [clone3(2), setns(2), credentials(7)]
@@ -28,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -47,7 +49,7 @@ static struct {
   pid_t ns, pid;
   long uid, gid;
   const char *cwd, *tty;
-  bool parent_me;
+  bool parent_me, stopped;
   char **command;
 } option = {.uid = -1, .gid = -1, .cwd = "/"};
 static const char *cgroups[cgroups_max];
@@ -94,6 +96,10 @@ static void parse(int count, char **argument) {
     const char *name = argument[i];
     if (!strcmp(name, "--parent-me")) {
       option.parent_me = true;
+      continue;
+    }
+    if (!strcmp(name, "--stopped")) {
+      option.stopped = true;
       continue;
     }
     if (i + 1 >= count) fail_with(EINVAL, name);
@@ -209,9 +215,10 @@ __attribute__((noreturn)) static void run(int go_fd) {
   char byte;
   if (go_fd >= 0) {
     pid_t parent = getppid();
-    if (read(go_fd, &byte, 1) < 0) fail_with(errno, "pipe"); /* its end: the parent is ending */
+    ssize_t told = read(go_fd, &byte, 1); /* its end: the parent is ending; a byte: it traces this */
+    if (told < 0) fail_with(errno, "pipe");
     struct timespec pause = {.tv_nsec = 200000};
-    for (int i = 0; i < 10000 && parent != 1 && getppid() == parent; i++) nanosleep(&pause, NULL);
+    for (int i = 0; told == 0 && i < 10000 && parent != 1 && getppid() == parent; i++) nanosleep(&pause, NULL);
   }
   for (int i = 0; i < cgroup_count; i++)
     if (write(cgroup_fds[i], "0", 1) < 0) fail_with(errno, cgroups[i]);
@@ -234,6 +241,21 @@ static pid_t clone_child(bool numbered, uint64_t flags) {
   return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
 
+/* Traced over its execve, so that the pending SIGSTOP is the first thing that the new program meets. */
+static void stop_at_exec(pid_t pid, int go_fd) {
+  int status;
+  need(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL), "seize");
+  need((int)write(go_fd, "", 1), "pipe");
+  for (;;) {
+    if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status)) return; /* its report says why */
+    if (status >> 8 == (SIGTRAP | (PTRACE_EVENT_EXEC << 8))) break;
+    need((int)ptrace(PTRACE_CONT, pid, 0, status >> 16 ? 0 : WSTOPSIG(status)), "continue");
+  }
+  need(kill(pid, SIGSTOP), "stop");
+  need((int)ptrace(PTRACE_DETACH, pid, 0, 0), "detach");
+  waitpid(pid, &status, WUNTRACED | __WALL);
+}
+
 /* The step between: in the node's pid namespace, so that its death hands the program to pid 1. */
 __attribute__((noreturn)) static void fork_program(int pid_fd) {
   int go[2];
@@ -246,6 +268,7 @@ __attribute__((noreturn)) static void fork_program(int pid_fd) {
     run(go[0]);
   }
   if (write(pid_fd, &pid, sizeof pid) != sizeof pid) _exit(1);
+  if (option.stopped) stop_at_exec(pid, go[1]);
   _exit(0);
 }
 

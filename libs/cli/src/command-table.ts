@@ -75,6 +75,11 @@ export const commandTable: readonly CommandEntry[] = [
     () => import('./commands/migrate.ts'),
   ),
   processes(
+    'rexec',
+    'put another program in the place of a process, on another node',
+    () => import('./commands/rexec.ts'),
+  ),
+  processes(
     'why-not',
     'say what keeps a process from moving',
     () => import('./commands/why-not.ts'),

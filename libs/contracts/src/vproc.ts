@@ -163,6 +163,16 @@ export const streamState = z.object({
 });
 export type StreamState = z.infer<typeof streamState>;
 
+/** What `rexec` puts in the place of a process: as execve(2) takes it, and as whom. */
+export const moveProgram = z.object({
+  argv: z.array(z.string()).min(1),
+  env: z.record(z.string(), z.string()),
+  cwd: z.string(),
+  uid: z.int().min(0),
+  gid: z.int().min(0),
+});
+export type MoveProgram = z.infer<typeof moveProgram>;
+
 const moveId = z.string().regex(/^[0-9a-f]{32}$/);
 
 export const vproc = defineContract('vproc', 1, {
@@ -335,7 +345,7 @@ export const vproc = defineContract('vproc', 1, {
   }),
   moveRestore: rpc({
     summary:
-      'Source to target: the images are all sent, restore them and leave the tree stopped. The source is in doubt from here. ECANCELED: could not, nothing is left. Idempotent by moveId.',
+      'Source to target: the images are all sent, restore them (or start `program`) and leave the tree stopped. The source is in doubt from here. ECANCELED, or the errno of execve(2): could not, nothing is left. Idempotent by moveId.',
     request: z.object({
       moveId,
       streams: z.array(streamState),
@@ -348,9 +358,11 @@ export const vproc = defineContract('vproc', 1, {
       tty: z
         .object({ external: z.string(), rows: z.int().min(1), cols: z.int().min(1) })
         .optional(),
+      /** Instead of images: start this under the root's pid. [rexec] */
+      program: moveProgram.optional(),
     }),
     reply: z.object({ restoreMs: z.number() }),
-    errnos: ['ECANCELED', 'ESTALE', 'EAGAIN'],
+    errnos: ['ECANCELED', 'ESTALE', 'EAGAIN', 'ENOENT', 'EACCES', 'ENOEXEC', 'EPERM'],
     priority: 1,
     timeoutMs: 60_000,
     calls: ['actor.install', 'actor.destroy'],
@@ -427,7 +439,7 @@ export const vproc = defineContract('vproc', 1, {
   }),
   rexec: rpc({
     summary:
-      'Replaces the image of a process by another program on another node, same pid. [rexec(3ssi)]',
+      'Replaces the image of a process by another program on another node, same pid and standard streams; asked of the execution node. Until the new one is committed the old one stands still, and runs on after any error. EOPNOTSUPP lists reasons in detail, each with its code; EINVAL: it is on that node. [rexec(3ssi)]',
     request: z.object({
       pid,
       to: nodeNum,
@@ -447,6 +459,9 @@ export const vproc = defineContract('vproc', 1, {
       'EPERM',
       'EAGAIN',
       'ECANCELED',
+      'EINVAL',
+      'EBUSY',
+      'ENETDOWN',
     ],
     timeoutMs: 20_000,
     calls: [
@@ -454,7 +469,9 @@ export const vproc = defineContract('vproc', 1, {
       'vproc.moveRestore',
       'vproc.moveCommit',
       'vproc.moveAbort',
+      'vproc.report',
       'clms.confirm',
+      'ics.route',
     ],
   }),
   actorSpawn: rpc({

@@ -1,7 +1,7 @@
 // The move protocol as decisions on records: what each side has promised at each phase, and so what a
 // restarted vproc does next. A record is written before the step that it names is taken.
 // [two-phase commit; the source decides, its record `committing` is the decision]
-import type { Incarnation, MemberId, MoveTask, StreamState } from '@ssi/contracts';
+import type { Incarnation, MemberId, MoveProgram, MoveTask, StreamState } from '@ssi/contracts';
 
 /**
  * Phases of the source's record.
@@ -59,6 +59,8 @@ export interface TargetRecord extends MoveRecord {
   /** criu was asked for a copy: there may be one, whole or not. */
   readonly tried?: boolean;
   readonly tty?: { readonly external: string; readonly rows: number; readonly cols: number };
+  /** Started instead of a restore. */
+  readonly program?: MoveProgram;
 }
 
 /** Where the source's machine enters after a restart. */

@@ -13,7 +13,7 @@ import {
 import type { ServedCall } from '@ssi/ports';
 import { isMoveRecord, type TargetRecord } from './migrate.ts';
 import { admit, type NegotiateReply, type NegotiateRequest, objections } from './move-admission.ts';
-import { askTarget, survey } from './move-negotiate.ts';
+import { askTarget, type NegotiationRequest, survey } from './move-negotiate.ts';
 import type { MoveParts } from './move-parts.ts';
 import { type Moved, newSourceRecord, SourceSide } from './move-source.ts';
 import { TargetSide } from './move-target.ts';
@@ -90,6 +90,35 @@ export class Migrations {
   ): Promise<
     Reply<Moved & { pid: number; from: number; to: number }, Ops['migrate']['errnos'][number]>
   > {
+    if (request.postCopy)
+      return fail('EINVAL', 'post-copy moves are not built yet: move it without --post-copy');
+    const moved = await this.start(request, call, {
+      group: request.group ?? false,
+      force: (request.force ?? false) && request.uid === 0,
+    });
+    const { node } = this.parts;
+    const { pid, to } = request;
+    if (moved.ok) return ok({ pid, from: node.num, to, ...moved.value });
+    return { ...moved, errno: migrateErrno(moved.errno) };
+  }
+
+  async rexec(
+    request: RequestOf<Ops['rexec']>,
+    call: ServedCall,
+  ): Promise<Reply<{ pid: number; node: number }, Ops['rexec']['errnos'][number]>> {
+    const { pid, to, argv, env } = request;
+    const program = { argv, env };
+    const moved = await this.start(request, call, { group: false, force: false, program });
+    if (moved.ok) return ok({ pid, node: to });
+    return { ...moved, errno: rexecErrnos.find((e) => e === moved.errno) ?? 'ECANCELED' };
+  }
+
+  /** One move from here, to its end; everything that is known to forbid it is said before it begins. */
+  private async start(
+    request: { pid: number; to: number; uid: number },
+    call: ServedCall,
+    how: NegotiationRequest,
+  ): Promise<Reply<Moved, Errno>> {
     const { node, local, moves } = this.parts;
     const { pid, to } = request;
     const went = moves.whereWent(pid);
@@ -101,8 +130,6 @@ export class Migrations {
         : fail('EREMCHG', `${pid} moved to node ${went}`, went);
     if (request.uid !== 0 && request.uid !== entry.uid)
       return fail('EPERM', `${pid} belongs to user ${entry.uid}`);
-    if (request.postCopy)
-      return fail('EINVAL', 'post-copy moves are not built yet: move it without --post-copy');
     if (to === node.num) return fail('EINVAL', `ESELF: ${pid} is on node ${node.num} already`);
     if (!node.memberUp(to)) return fail('EHOSTDOWN', `node ${to} is not UP: see ssi nodes`);
     if (!node.leased || node.frozen) return fail('ENETDOWN', `node ${node.num} has no lease`);
@@ -111,20 +138,9 @@ export class Migrations {
     if (busy?.holdsSignals() || busy?.side === 'source')
       return fail('EBUSY', `${pid} is being moved already`);
     const moveId = node.deps.random.hex(16);
-    const side = this.begin(
-      new SourceSide(this.parts, {
-        record: newSourceRecord({ moveId, root: pid, peer }),
-        context: call.context,
-        request: {
-          group: request.group ?? false,
-          force: (request.force ?? false) && request.uid === 0,
-        },
-      }),
-    );
-    const moved = await side.outcome();
-    if (moved.ok) return ok({ pid, from: node.num, to, ...moved.value });
-    const { errno, detail } = moved;
-    return fail(migrateErrno(errno), detail);
+    const record = newSourceRecord({ moveId, root: pid, peer });
+    const side = new SourceSide(this.parts, { record, context: call.context, request: how });
+    return this.begin(side).outcome();
   }
 
   async whyNot(
@@ -207,18 +223,19 @@ export class Migrations {
   restore(
     request: RequestOf<Ops['moveRestore']>,
     call: ServedCall,
-  ): Promise<Reply<{ restoreMs: number }, 'ECANCELED' | 'ESTALE' | 'EAGAIN'>> {
+  ): ReturnType<TargetSide['restore']> {
     const side = this.targets.get(request.moveId);
     if (!side)
       // A restart forgot a reservation: nothing of the tree is here.
       return Promise.resolve(fail('ECANCELED', 'the target does not know this move'));
-    const { tty } = request;
+    const { tty, program } = request;
     return side.restore(
       {
         tasks: request.tasks,
         streams: request.streams,
         shellJob: request.shellJob ?? false,
         ...(tty ? { tty } : {}),
+        ...(program ? { program } : {}),
       },
       call.context,
       call.signal,
@@ -263,6 +280,7 @@ export class Migrations {
   }
 }
 
+const rexecErrnos = vproc.ops.rexec.errnos;
 const migrateErrnos = vproc.ops.migrate.errnos;
 const migrateErrno = (errno: string): (typeof migrateErrnos)[number] =>
   migrateErrnos.find((e) => e === errno) ?? 'ECANCELED';

@@ -18,6 +18,10 @@ const askAgainMs = 5_000;
 /** The origin has heard of the move, or hears by the reports; the caller waits no longer for it. */
 const originMs = 2_000;
 
+/** The target says that it has no copy; of execve(2), why the program did not start. */
+const refusals: readonly string[] = 'ECANCELED ESTALE ENOENT EACCES ENOEXEC EPERM'.split(' ');
+const isRefusal = (errno: string): boolean => refusals.includes(errno);
+
 const unsure = (errno: string, detail: string): SourceEvent => ({
   type: 'unsure',
   failure: { errno: 'ECANCELED', detail: `${errno} ${detail}` } satisfies MoveFailure,
@@ -47,6 +51,7 @@ export function commitSteps(move: SourceMove) {
           bytes: sent?.bytes ?? 0,
           ...(sent?.shellJob ? { shellJob: true } : {}),
           ...(sent?.tty ? { tty: sent.tty } : {}),
+          ...(sent?.program ? { program: sent.program } : {}),
         };
         const deadline = clock.nowMs() + restoreMs;
         return untilAnswered(clock, patience, before(deadline), async () => {
@@ -55,8 +60,7 @@ export function commitSteps(move: SourceMove) {
             timeoutMs: askAgainMs,
           });
           // Only a word of the target itself ends it: its service may just be starting again.
-          if (reply.ok || reply.errno === 'ECANCELED' || reply.errno === 'ESTALE') return reply;
-          return undefined;
+          return reply.ok || isRefusal(reply.errno) ? reply : undefined;
         });
       },
     );
@@ -65,7 +69,8 @@ export function commitSteps(move: SourceMove) {
       await failpoint('move.source.prepared');
       return { type: 'prepared' };
     }
-    const failure = { errno: 'ECANCELED', detail: `target: ${answer.detail}` };
+    const errno = answer.errno === 'ESTALE' ? 'ECANCELED' : answer.errno;
+    const failure = { errno, detail: `target: ${answer.detail}` };
     return { type: 'restoreRefused', failure };
   }
 

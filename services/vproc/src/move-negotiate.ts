@@ -19,12 +19,15 @@ import type { SourceRecord } from './migrate.ts';
 import { moveSet, numbersOf } from './move-set.ts';
 import type { SourceMove } from './move-source.ts';
 import { inSomeRange } from './pid.ts';
+import { type NewProgram, surveyExec } from './rexec.ts';
 
 type NegotiateReply = ReplyOf<(typeof vproc)['ops']['moveNegotiate']>;
 
 export interface NegotiationRequest {
   readonly group: boolean;
   readonly force: boolean;
+  /** Not the tree moves, but this takes the place of its root. */
+  readonly program?: NewProgram;
 }
 
 export interface Survey {
@@ -177,7 +180,9 @@ export class Negotiation {
     const [confirmed, route, found] = await Promise.all([
       node.confirm(record.peer, context),
       node.deps.ics.call(ics, 'route', node.num, { peer: record.peer }, { context }),
-      survey(node, local, { pid: record.root, ...this.request }),
+      this.request.program
+        ? surveyExec(node, local, record.root)
+        : survey(node, local, { pid: record.root, ...this.request }),
     ]);
     if (!confirmed.ok) return refusal(confirmed);
     if (!route.ok) return refusal(route);

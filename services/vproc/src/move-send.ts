@@ -1,12 +1,20 @@
 // Freeze, dump and send: the log's older part goes while the tree still runs; then criu stops it, its
 // images are sent as they are written, and last what the tree wrote and has not read until it stopped.
-import { fail, type MoveTask, ok, type Reply, type StreamState } from '@ssi/contracts';
+import {
+  fail,
+  type MoveProgram,
+  type MoveTask,
+  ok,
+  type Reply,
+  type StreamState,
+} from '@ssi/contracts';
 import type { Stream } from '@ssi/ports';
 import { beginSpan } from '@ssi/telemetry';
 import { encodeMove, type MoveMessage, moveKind } from './move-link.ts';
 import { toMoveTask } from './move-negotiate.ts';
 import type { SourceMove } from './move-source.ts';
-import type { Dump, DumpResult } from './ports.ts';
+import type { Dump, DumpResult, Halted } from './ports.ts';
+import { haltInstead, type NewProgram } from './rexec.ts';
 
 /** Bytes of a log in one message. */
 const logChunk = 262_144;
@@ -18,6 +26,8 @@ export interface SentTree {
   readonly states: StreamState[];
   readonly tty?: { external: string; rows: number; cols: number };
   readonly shellJob: boolean;
+  /** Instead of images. */
+  readonly program?: MoveProgram;
 }
 
 export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANCELED'>> {
@@ -34,13 +44,17 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const root = move.record.tasks[0];
   const shellJob = root !== undefined && root.sid !== root.pid;
   const tty = logs.tty();
-  const dump = criu.dump({
-    moveId: move.moveId,
-    root: move.record.root,
-    to: move.record.peer.num,
-    shellJob,
-    ...(tty ? { tty: tty.binding } : {}),
-  });
+  const [copy] = move.record.copies;
+  const halt = move.program && copy ? haltInstead(node.deps.ports, copy) : undefined;
+  const dump =
+    halt ??
+    criu.dump({
+      moveId: move.moveId,
+      root: move.record.root,
+      to: move.record.peer.num,
+      shellJob,
+      ...(tty ? { tty: tty.binding } : {}),
+    });
   const sending = sendImages(stream, dump);
   const done = await dump.done;
   const sent = await sending;
@@ -62,7 +76,9 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const ended = await write(stream, [moveKind.end, bytes]);
   if (!ended.ok) return ended;
   traceTransfer(move, done.value);
+  const halted = await halt?.halted;
   return ok({
+    ...(move.program && halted ? { program: programOf(move.program, halted) } : {}),
     freezeAtMs: done.value.freezeAtMs,
     bytes,
     states: tail.value,
@@ -70,6 +86,12 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
     ...(tty ? { tty: { external: tty.binding.external, ...tty.size } } : {}),
   });
 }
+
+/** What execve(2) leaves as it was comes from the old program. */
+const programOf = (given: NewProgram, { cwd, uid, gid }: Halted): MoveProgram => ({
+  ...given,
+  ...{ cwd, uid, gid },
+});
 
 /** Who is in the images: also what was forked since the tree was looked at, without what has ended. */
 async function dumpedTasks(
@@ -166,20 +188,21 @@ class LogSender {
   async before(): Promise<Reply<undefined, 'ECANCELED'>> {
     if (this.owner === undefined) return ok();
     const { streams } = this.move.parts.node.deps.ports;
-    const states = await streams.state(this.owner);
-    if (!states.ok) return ok();
+    const found = await streams.state(this.owner);
+    if (!found.ok) return ok();
+    const states = this.handedBack(found.value);
     const run = this.move.record.tasks.find((t) => t.pid === this.owner)?.run;
     const tty = this.tty();
     const offer = {
       owner: this.owner,
-      states: [...states.value],
+      states,
       uid: run?.uid ?? 0,
       gid: run?.gid ?? 0,
       ...(tty ? { tty: { external: tty.binding.external, ...tty.size } } : {}),
     };
     const told = await write(this.stream, [moveKind.streams, offer]);
     if (!told.ok) return told;
-    for (const state of states.value) {
+    for (const state of states) {
       const sent = await this.send(state, state.startOffset);
       if (!sent.ok) return sent;
     }
@@ -191,13 +214,24 @@ class LogSender {
   async after(): Promise<Reply<StreamState[], 'ECANCELED'>> {
     if (this.owner === undefined) return ok([]);
     const { streams } = this.move.parts.node.deps.ports;
-    const states = await streams.pause(this.owner);
-    if (!states.ok) return states.errno === 'ENOENT' ? ok([]) : fail('ECANCELED', states.detail);
-    for (const state of states.value) {
+    const paused = await streams.pause(this.owner);
+    if (!paused.ok) return paused.errno === 'ENOENT' ? ok([]) : fail('ECANCELED', paused.detail);
+    const states = this.handedBack(paused.value);
+    for (const state of states) {
       const sent = await this.send(state, this.sentTo.get(state.name) ?? state.startOffset);
       if (!sent.ok) return sent;
     }
-    return ok([...states.value]);
+    return ok(states);
+  }
+
+  /** Images carry what lies unread in the input FIFO; a program that is replaced leaves it to the next. */
+  private handedBack(states: readonly StreamState[]): StreamState[] {
+    if (!this.move.program || this.owner === undefined) return [...states];
+    const unread = this.move.parts.node.deps.ports.streams.unreadInput(this.owner);
+    return states.map((state) => {
+      const fedOffset = state.fedOffset - unread;
+      return state.name === 'in' ? { ...state, startOffset: fedOffset, fedOffset } : state;
+    });
   }
 
   private async send(state: StreamState, from: number): Promise<Reply<undefined, 'ECANCELED'>> {

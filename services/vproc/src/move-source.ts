@@ -18,6 +18,7 @@ import { Negotiation, type NegotiationRequest } from './move-negotiate.ts';
 import type { MoveParts } from './move-parts.ts';
 import { type SentTree, sendTree } from './move-send.ts';
 import type { ActiveMove } from './moves.ts';
+import type { NewProgram } from './rexec.ts';
 
 export interface Moved {
   readonly freezeMs: number;
@@ -31,6 +32,8 @@ export interface SourceMove {
   readonly moveId: string;
   readonly context: CallContext;
   readonly span: OpenSpan;
+  /** What takes the root's place at the target. */
+  readonly program?: NewProgram;
   record: SourceRecord;
   /** The processes that no other move may take: the root from the start, the tree once it is known. */
   claimed: ReadonlySet<number>;
@@ -64,7 +67,8 @@ export class SourceSide implements ActiveMove {
     this.over = new Promise((done) => {
       this.finish = done;
     });
-    const span = beginSpan(node.deps.tracer, 'migrate', {
+    const program = q.request?.program;
+    const span = beginSpan(node.deps.tracer, program ? 'rexec' : 'migrate', {
       parent: q.context.traceparent,
       attributes: {
         'ssi.move': q.record.moveId,
@@ -82,6 +86,7 @@ export class SourceSide implements ActiveMove {
       moveId: q.record.moveId,
       context,
       span,
+      ...(program ? { program } : {}),
       record: q.record,
       claimed: new Set([q.record.root, ...q.record.tasks.map((t) => t.pid)]),
       peerGone: () => node.isGone(this.move.record.peer),

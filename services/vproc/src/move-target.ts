@@ -19,12 +19,18 @@ import { Receiver } from './move-receive.ts';
 import { numbersOf } from './move-set.ts';
 import type { ActiveMove } from './moves.ts';
 import type { RestoreResult } from './ports.ts';
+import { startInstead } from './rexec.ts';
 
 const patience = { firstMs: 10, maxMs: 500 };
 /** The last bytes arrive with the request to restore; a stream that stalls longer is broken. */
 const receiveMs = 15_000;
 /** A reservation that is not followed by a restore: the source went another way. */
 export const reservedMs = 120_000;
+
+/** Of execve(2), where a program is started instead of a restore. */
+const execErrnos = ['ENOENT', 'EACCES', 'ENOEXEC', 'EPERM'] as const;
+type ExecErrno = (typeof execErrnos)[number];
+type RestoreErrno = 'ECANCELED' | 'EAGAIN' | ExecErrno;
 
 export class TargetSide implements ActiveMove {
   readonly moveId: string;
@@ -109,10 +115,10 @@ export class TargetSide implements ActiveMove {
 
   /** The source's request: resolves when there is a whole copy, or none. */
   async restore(
-    q: Pick<TargetRecord, 'tasks' | 'streams' | 'shellJob' | 'tty'>,
+    q: Pick<TargetRecord, 'tasks' | 'streams' | 'shellJob' | 'tty' | 'program'>,
     context: CallContext,
     signal: AbortSignal,
-  ): Promise<Reply<{ restoreMs: number }, 'ECANCELED' | 'EAGAIN'>> {
+  ): Promise<Reply<{ restoreMs: number }, RestoreErrno>> {
     if (this.phase === 'reserved') {
       this.context = context;
       this.record = { ...this.record, ...q };
@@ -121,11 +127,16 @@ export class TargetSide implements ActiveMove {
     while (!signal.aborted && !this.parts.node.stopped) {
       if (['prepared', 'resuming', 'resumed'].includes(this.phase))
         return ok({ restoreMs: this.restoreMs });
-      if (this.phase === 'aborted')
-        return fail('ECANCELED', this.machine.state().context.failure?.detail ?? 'aborted');
+      if (this.phase === 'aborted') return this.refusal();
       await this.news(signal);
     }
     return fail('EAGAIN', 'given up');
+  }
+
+  private refusal(): Reply<never, RestoreErrno> {
+    const { failure } = this.machine.state().context;
+    const errno = execErrnos.find((e) => e === failure?.errno) ?? 'ECANCELED';
+    return fail(errno, failure?.detail ?? 'aborted');
   }
 
   async commit(signal: AbortSignal): Promise<Reply<{ resumed: boolean }, 'ESTALE' | 'EAGAIN'>> {
@@ -230,7 +241,7 @@ export class TargetSide implements ActiveMove {
     if (again) await this.destroyCopies();
     await holds.lend(this.moveId, this.numbers());
     const made = await this.restoreTree();
-    if (!made.ok) return this.failed(`restore: ${made.detail}`);
+    if (!made.ok) return this.failed(`restore: ${made.detail}`, made.errno);
     this.restoreMs = made.value.restoreMs;
     this.record = { ...this.record, copies: made.value.tasks };
     await failpoint('move.target.restored');
@@ -246,8 +257,8 @@ export class TargetSide implements ActiveMove {
     const owner = this.receiver.offer?.owner;
     return owner === undefined ? {} : { owner };
   }
-  private failed(detail: string): TargetEvent {
-    return { type: 'restoreFailed', failure: { errno: 'ECANCELED', detail } };
+  private failed(detail: string, errno = 'ECANCELED'): TargetEvent {
+    return { type: 'restoreFailed', failure: { errno, detail } };
   }
 
   private received(): Promise<Reply<{ bytes: number }, 'ECANCELED'>> {
@@ -262,9 +273,10 @@ export class TargetSide implements ActiveMove {
     });
   }
 
-  private restoreTree(): Promise<Reply<RestoreResult, 'ECANCELED'>> {
+  private restoreTree(): Promise<Reply<RestoreResult, 'ECANCELED' | ExecErrno>> {
     const { ports, tracer } = this.parts.node.deps;
-    const { owner, root, shellJob, tty } = this.record;
+    const { owner, root, shellJob, tty, program } = this.record;
+    if (program) return startInstead(ports, this.record, program);
     const path = owner === undefined ? undefined : ports.streams.tty(owner)?.path;
     return withSpan(tracer, 'criu restore', { parent: this.context.traceparent }, () =>
       ports.criu.restore({

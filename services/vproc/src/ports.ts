@@ -110,6 +110,8 @@ export interface SpawnRequest {
   readonly gid: number;
   /** What `StreamStore.create` returned. */
   readonly streams: StreamPaths;
+  /** Left stopped by SIGSTOP before the first instruction of the new program. */
+  readonly stopped?: boolean;
 }
 
 export interface Spawner {
@@ -216,6 +218,8 @@ export interface StreamStore {
   resize(owner: number, size: TtySize): Promise<Reply<undefined, 'ENOENT' | 'ENOTTY' | 'EIO'>>;
   /** Source, before the dump: nothing more is handed to the program (criu carries what lies in the FIFO). */
   pauseInput(owner: number): Promise<Reply<undefined, 'ENOENT' | 'EIO'>>;
+  /** Input that was handed over and that the program has not read: it goes to who takes its place. */
+  unreadInput(owner: number): number;
   /** Source, after the dump: drains what the stopped program wrote into the log, then stands still. */
   pause(owner: number): Promise<Reply<readonly StreamState[], 'ENOENT' | 'EIO'>>;
   /** After a rollback (source) or a commit (target): flows again. Idempotent. */
@@ -401,6 +405,23 @@ export interface Preflight {
   checkNumbers(numbers: readonly number[], held: readonly number[]): Promise<readonly MoveReason[]>;
 }
 
+/** A process that stands still, and what a program in its place inherits. */
+export interface Halted {
+  /** When it stood still, ms of CLOCK_BOOTTIME. */
+  readonly atMs: number;
+  /** It was stopped by a signal before. */
+  readonly stoppedBefore: boolean;
+  readonly cwd: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** The first half of an exec on another node. `Criu.resume` undoes it. */
+export interface Halter {
+  /** SIGSTOP; answers when every thread stands still. EIO: not within 5 s, and it runs on. */
+  halt(ref: ProcessRef): Promise<Reply<Halted, 'ESRCH' | 'EIO'>>;
+}
+
 /** Stand-in for a child that moved while its parent stayed, so that the parent's own wait(2) works. */
 export interface Stub {
   /** Replaces the stopped process by a stub with the same pid, parent, group and session. */
@@ -433,6 +454,7 @@ export interface VprocPorts {
   readonly actorRecords?: MoveRecords;
   readonly preflight: Preflight;
   readonly stub: Stub;
+  readonly halter: Halter;
   /** Absent: only kin and session say who holds streams. */
   readonly holders?: Holders;
 }

@@ -195,7 +195,7 @@ export function createVproc(given: VprocDeps): Vproc {
     actorHost: (q) => actors.announced(q),
     attach: (q, call) => attachments.attach(q, call),
     resize,
-    rexec: () => fail('EOPNOTSUPP', 'rexec is not built yet'),
+    rexec: (q, call) => migrations.rexec(q, call),
   };
 
   /** Everything but membership's word waits until what was here before the start is known again. */

@@ -4,6 +4,7 @@ import type { VprocPorts } from '../ports.ts';
 import { linuxCriu } from './criu.linux.ts';
 import { linuxImages, linuxRecords } from './files.linux.ts';
 import { GuardClient } from './guard.linux.ts';
+import { linuxHalter } from './halt.linux.ts';
 import { linuxPreflight } from './preflight.linux.ts';
 import { linuxProcesses } from './procfs.linux.ts';
 import { linuxSpawner } from './spawn.linux.ts';
@@ -51,6 +52,7 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     state: linuxRecords(`${nodeDir}/vproc`),
     actorRecords: linuxRecords(`${nodeDir}/actors`),
     preflight: linuxPreflight(),
+    halter: linuxHalter(clock),
     stub: linuxStub({
       stubPath: `${toolsDir}/native/ssi-stub`,
       signalsPath: `${nodeDir}/stub-signals`,

@@ -1,6 +1,6 @@
 // The streams of one owner while this vproc runs: which descriptors the pump watches, and what it does
 // when one is ready. All state that must survive is in the kernel (positions, FIFO contents) or meta.json.
-import { readSync, rmSync } from 'node:fs';
+import { constants, openSync, readSync, rmSync } from 'node:fs';
 import { fail, ok, type Reply, type StreamState } from '@ssi/contracts';
 import {
   closeFd,
@@ -146,6 +146,19 @@ export class OwnerStreams {
         eof: name === 'in' ? this.#meta.inputEnded : this.#meta.eof[name] === true,
       };
     });
+  }
+
+  /** Bytes in the input FIFO; a terminal's waiting ones are not counted as fed. */
+  unreadInput(): number {
+    if (this.#meta.tty || this.#meta.noInput) return 0;
+    const held = this.#fifo('in');
+    if (held >= 0) return Math.max(0, unread(held));
+    // Its last writer went: who has not read all of it yet is asked by a reader of our own.
+    const path = fifoPath(this.#dir, this.#meta, 'in');
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const bytes = Math.max(0, unread(fd));
+    closeFd(fd);
+    return bytes;
   }
 
   read(name: StreamName, offset: number, maxBytes: number) {

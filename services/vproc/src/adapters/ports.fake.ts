@@ -7,6 +7,7 @@ import type {
   Criu,
   DumpResult,
   Guard,
+  Halter,
   Images,
   MoveRecords,
   Preflight,
@@ -88,11 +89,13 @@ function fakeProcesses(m: FakeMachine): Processes {
 
 function fakeSpawner(m: FakeMachine): Spawner {
   return {
-    async run({ pid, argv, uid }) {
+    async run({ pid, argv, uid, stopped, streams }) {
       await sleep(m.clock, stepMs);
       if (argv[0] === 'missing') return fail('ENOENT', 'no such program');
       if (m.inUse(pid)) return fail('EEXIST', 'taken');
-      const p = m.start({ pid, uid, command: argv.join(' '), owner: pid });
+      const owner = 'in' in streams && streams.in === '/dev/null' ? 0 : pid;
+      const state = stopped ? 'stopped' : 'running';
+      const p = m.start({ pid, uid, command: argv.join(' '), owner, state });
       if (argv[0] === 'true') m.exit(pid, 0);
       return ok({ pid, startTicks: p.startTicks });
     },
@@ -246,6 +249,17 @@ const fakeStub = (): Stub => ({
   end: async () => fail('EIO', 'no stubs in memory'),
 });
 
+const fakeHalter = (m: FakeMachine): Halter => ({
+  async halt(ref) {
+    await sleep(m.clock, stepMs);
+    const p = m.processes.get(ref.pid);
+    if (p?.startTicks !== ref.startTicks) return fail('ESRCH', `no process ${ref.pid}`);
+    const stoppedBefore = p.state === 'stopped';
+    p.state = 'stopped';
+    return ok({ atMs: m.clock.nowMs(), stoppedBefore, cwd: '/', uid: p.uid, gid: 0 });
+  },
+});
+
 export interface FakePorts extends VprocPorts {
   readonly preflight: FakePreflight;
 }
@@ -261,6 +275,7 @@ export const fakePorts = (m: FakeMachine): FakePorts => ({
   state: fakeRecords(m, m.state, 'state.write'),
   preflight: fakePreflight(m),
   stub: fakeStub(),
+  halter: fakeHalter(m),
   holders: {
     of: async (paths) => {
       const owner = Number(('in' in paths ? paths.in : paths.tty).split('/')[2]);

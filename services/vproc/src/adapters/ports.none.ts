@@ -102,6 +102,7 @@ export function noNativePorts(
       endOutput: absent,
       resize: absent,
       pauseInput: absent,
+      unreadInput: () => 0,
       pause: absent,
       resume: absent,
       install: unable,
@@ -134,5 +135,6 @@ export function noNativePorts(
       checkNumbers: async () => [],
     },
     stub: { replace: unable, end: unable },
+    halter: { halt: unable },
   };
 }

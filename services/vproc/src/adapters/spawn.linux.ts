@@ -103,6 +103,7 @@ function spawnArguments(
     ...options.cgroupProcs.flatMap((path) => ['--cgroup', path]),
     ...['--pid', String(request.pid), '--uid', String(request.uid), '--gid', String(request.gid)],
     ...['--cwd', request.cwd],
+    ...(request.stopped ? ['--stopped'] : []),
     ...('tty' in streams
       ? ['--tty', streams.tty]
       : ['--in', streams.in, '--out', streams.out, '--err', streams.err]),

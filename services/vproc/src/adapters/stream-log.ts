@@ -7,6 +7,8 @@ import { punchHole, seek } from '@ssi/linux';
 /** The log keeps this much; holes are punched behind it, a megabyte at a time. [design 7] */
 export const logKeptBytes = 64 * 2 ** 20;
 const holeBytes = 2 ** 20;
+/** What may lie in a FIFO, handed over and not read. [pipe(7): capacity] */
+const fifoBytes = 2 ** 20;
 
 export class StreamLog {
   /** Position of the guard's description: end (output) or fed offset (input). */
@@ -39,7 +41,7 @@ export class StreamLog {
   }
 
   get start(): number {
-    const kept = this.#kind === 'input' ? this.fed : this.fed - logKeptBytes;
+    const kept = this.fed - (this.#kind === 'input' ? fifoBytes : logKeptBytes);
     return Math.max(this.#base, Math.floor(kept / holeBytes) * holeBytes);
   }
 

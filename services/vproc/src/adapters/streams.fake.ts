@@ -121,6 +121,10 @@ export function fakeStreams(machine: FakeMachine): StreamStore {
   const of = (owner: number) => files.owners.get(owner);
   const logOf = (f: OwnerFiles, name: StreamState['name']): Log => f[name === 'tty' ? 'out' : name];
   return {
+    unreadInput: (owner) => {
+      const f = of(owner);
+      return f ? f.fed - f.taken : 0;
+    },
     async create({ owner, tty, noInput }) {
       if (machine.fails('streams.create')) return fail('ENOSPC', 'injected');
       if (of(owner)) files.owners.delete(owner);

@@ -153,6 +153,7 @@ export function linuxStreamStore(options: StreamStoreOptions): LinuxStreamStore 
         streams.flow({ input: false, output: true });
         return ok();
       }),
+    unreadInput: (owner) => owners.get(owner)?.unreadInput() ?? 0,
     pause: (owner) => withOwner(owner, (streams) => ok(streams.pause())),
     resume: (owner) =>
       withOwner(owner, (streams) => {
