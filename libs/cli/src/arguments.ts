@@ -57,16 +57,18 @@ export const withoutDashes = (argv: readonly string[]): readonly string[] =>
 
 /**
  * kill(1) takes the signal as an option of its own name: `-TERM`, `-9`; and groups as negative pids.
- * Rewritten into `--signal TERM` and `-- -PID`, which commander understands.
+ * Rewritten into `--signal TERM` and `-- -PID`, which commander understands. A first `-N` with more behind
+ * it is a signal, whatever N is: a mistyped one must not become a group, and what follows it a target.
  */
 export function killArguments(args: readonly string[]): string[] {
   const out: string[] = [];
   let hasSignal = false;
+  const isFirstOfMany = (i: number): boolean => i === 0 && /^-?\d+$/.test(args[1] ?? '');
   for (const [i, arg] of args.entries()) {
     if (arg === '--') return [...out, ...args.slice(i)];
     const negative = /^-(\d+)$/.exec(arg)?.[1];
     const name = /^-((SIG)?[A-Z][A-Z0-9]+([+-]\d+)?)$/.exec(arg)?.[1];
-    if (!hasSignal && (name || (negative && Number(negative) <= 64))) {
+    if (!hasSignal && (name || (negative && (Number(negative) <= 64 || isFirstOfMany(i))))) {
       out.push('--signal', name ?? negative ?? '');
       hasSignal = true;
     } else if (negative) {

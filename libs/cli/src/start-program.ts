@@ -1,5 +1,6 @@
 // Starting a program of the command line in the cluster: what every way of starting one shares.
 import type { RunRequest, Ssi } from '@ssi/client';
+import type { Failure } from '@ssi/contracts';
 import type { Command } from 'commander';
 import { foreground } from './foreground.ts';
 import type { Shell } from './shell.ts';
@@ -43,6 +44,24 @@ export function requestOf(
   };
 }
 
+/** There never was a program: says why and what to do; gives the exit code. */
+export function notStarted(
+  shell: Shell,
+  command: Command,
+  name: string | undefined,
+  failure: Failure,
+): number {
+  const code = runFailure(failure.errno);
+  const remedy =
+    code === exitCode.notFound
+      ? '; it must be in the PATH, and on that node'
+      : code === exitCode.cannotExecute
+        ? '; it must be a program that its user may execute'
+        : '';
+  shell.fail(command, name, { ...failure, detail: failure.detail + remedy });
+  return code;
+}
+
 /** Starts it and stays with it until it ends; gives its status. */
 export async function runInForeground(
   shell: Shell,
@@ -56,10 +75,7 @@ export async function runInForeground(
   const catching = shell.io.onSignals(['SIGINT', 'SIGTERM', 'SIGHUP'], (name) => early.push(name));
   const started = await shell.progress('starting', ssi.run(requestOf(shell, argv, options)));
   catching.stop();
-  if (!started.ok) {
-    shell.fail(command, argv[0], started);
-    return runFailure(started.errno);
-  }
+  if (!started.ok) return notStarted(shell, command, argv[0], started);
   const { pid } = started.value;
   for (const name of early) await ssi.kill(pid, { SIGINT: 2, SIGHUP: 1 }[name as string] ?? 15);
   return foreground(shell, command, ssi, pid, {

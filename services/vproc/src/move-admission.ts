@@ -13,6 +13,7 @@ import {
 import type { ServedCall } from '@ssi/ports';
 import type { LocalNode } from './local-node.ts';
 import type { MoveParts } from './move-parts.ts';
+import { roomReasons } from './move-room.ts';
 import { numbersOf } from './move-set.ts';
 
 export type NegotiateRequest = RequestOf<(typeof vproc)['ops']['moveNegotiate']>;
@@ -20,9 +21,6 @@ export type NegotiateReply = ReplyOf<(typeof vproc)['ops']['moveNegotiate']>;
 
 /** Trees that may be on their way here at one time. */
 const incomingMax = 8;
-/** Room asked for beyond the estimate: page tables, file lists, a tree that grows. */
-const roomFactor = 1.25;
-const roomExtraBytes = 8 * 1024 * 1024;
 
 /** Everything at this node that stands against the tree. */
 export async function objections(
@@ -30,7 +28,7 @@ export async function objections(
   request: NegotiateRequest,
 ): Promise<MoveReason[]> {
   const { node, holds, moves } = parts;
-  const { images, preflight } = node.deps.ports;
+  const { preflight } = node.deps.ports;
   const reasons: MoveReason[] = [];
   if (node.frozen || !node.leased)
     reasons.push({ code: 'EFROZEN', detail: `node ${node.num} has no lease` });
@@ -47,13 +45,7 @@ export async function objections(
       if (numbers.includes(pid))
         reasons.push({ code: 'EPIDBUSY', pid, detail: 'another move here concerns it' });
   }
-  const need = request.bytesEstimate * roomFactor + roomExtraBytes;
-  const free = await images.freeBytes();
-  if (free < need)
-    reasons.push({
-      code: 'ENOSPACE',
-      detail: `node ${node.num} has ${free} bytes for images, ${Math.ceil(need)} are needed`,
-    });
+  reasons.push(...(await roomReasons(node, request.bytesEstimate)));
   return reasons;
 }
 

@@ -16,6 +16,7 @@ import type { ExecEntry } from './exec-table.ts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
 import type { SourceRecord } from './migrate.ts';
+import { roomReasons } from './move-room.ts';
 import { moveSet, numbersOf } from './move-set.ts';
 import type { SourceMove } from './move-source.ts';
 import { inSomeRange } from './pid.ts';
@@ -83,6 +84,7 @@ export async function survey(
   });
   if (!found.ok) return found;
   reasons.push(...found.value.reasons);
+  reasons.push(...(await roomReasons(node, found.value.bytesEstimate)));
   const files = found.value.files.map((f) => ({ ...f }));
   return ok({ tasks: set.tasks, reasons, files, bytesEstimate: found.value.bytesEstimate });
 }

@@ -42,7 +42,10 @@ Examples:
             ssi.migrate(pid, to, move),
           );
           shell.interrupted.removeEventListener('abort', onStop);
-          if (!reply.ok) return shell.fail(command, pid, reply);
+          if (!reply.ok) {
+            const ask = reply.errno === 'EOPNOTSUPP' ? `; see: ssi why-not ${pid} --to ${to}` : '';
+            return shell.fail(command, pid, { ...reply, detail: reply.detail + ask });
+          }
           const { from, freezeMs, bytes: moved, traceId } = reply.value;
           if (json)
             shell.json({

@@ -1,8 +1,8 @@
 // ssi run: starts a program on a node; in the foreground it is as if it ran here.
 import { nodeArgument, signalArgument, variableArgument } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
-import { requestOf, runInForeground, withProgram } from '../start-program.ts';
-import { exitCode, runFailure } from '../status.ts';
+import { notStarted, requestOf, runInForeground, withProgram } from '../start-program.ts';
+import { exitCode } from '../status.ts';
 
 interface Options {
   readonly node?: number;
@@ -59,10 +59,7 @@ Examples:
           async (ssi) => {
             const request = requestOf(shell, argv, start);
             const reply = await shell.progress('starting', ssi.run(request));
-            if (!reply.ok) {
-              shell.fail(command, argv[0], reply);
-              return runFailure(reply.errno);
-            }
+            if (!reply.ok) return notStarted(shell, command, argv[0], reply);
             if (options.json) shell.json({ pid: reply.value.pid });
             else shell.out(`${reply.value.pid}\n`);
             return exitCode.ok;
