@@ -69,16 +69,17 @@ describe.skipIf(!canRunNative)('end to end: nodes that stop', { timeout: 90_000 
     await waitUntil('ticks', () => existsSync(`${dir}/ticks`) && ticks().length > 10, 10_000);
     const stopped = processesOf(victim);
     signalAll(stopped, 'SIGSTOP');
+    let woken = 0;
     try {
       await waitForStates(cluster, { [victim]: 'DOWN' });
       const status = await ssi.wait(busy.pid);
       expect(value(status)).toMatchObject({ signal: 'SIGKILL', reason: 'EHOSTDOWN' });
     } finally {
+      woken = Date.now();
       signalAll(stopped, 'SIGCONT');
     }
-    const woken = Date.now();
     await waitUntil('its copy is killed', () => markedTasks(busy.mark).length === 0, 10_000);
-    const ranOn = ticks().filter((at) => at > woken - 5);
+    const ranOn = ticks().filter((at) => at >= woken);
     const ranOnMs = ranOn.length > 0 ? Math.max(...ranOn) - Math.min(...ranOn) : 0;
     console.log(`an excluded node woken: its programs executed for ${ranOnMs.toFixed(1)} ms`);
     expect(ranOnMs).toBeLessThanOrEqual(ranOnMaxMs);

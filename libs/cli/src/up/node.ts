@@ -94,6 +94,7 @@ async function startGuarded(
   const logPath = `${dir}/n${num}/guard.log`;
   const guardArgs = [
     ...['--num', String(num), '--name', `n${num}`, '--pid-bits', String(cluster.pidBits)],
+    ...pidSpan(cluster.pidBits, num),
     ...['--node-dir', nodeDir(cluster.name), '--cgroup', programs, '--services-cgroup', services],
     ...(ownAddress ? ['--host-net'] : ['--unshare', '--wait-net', 'eth0']),
     ...['--', process.execPath, ...supervisor],
@@ -109,6 +110,18 @@ async function startGuarded(
     return connected;
   }
   return ok({ num, name: `n${num}`, address, pid: pid.value, startTicks: ticks, cgroup });
+}
+
+/**
+ * A test aid: SSI_TEST_PID_SPAN=2000 leaves a node so many numbers of its range only, so that they come
+ * round soon. Numbers belong to the same nodes as ever.
+ */
+function pidSpan(pidBits: number, num: number): string[] {
+  const span = Number(process.env.SSI_TEST_PID_SPAN);
+  const low = num << pidBits;
+  return Number.isInteger(span) && span >= 1_000 && span < 1 << pidBits
+    ? ['--pid-low', String(low), '--pid-high', String(low + span - 1)]
+    : [];
 }
 
 /** The guard's outer process prints the host pid of the inner one, and ends. */
