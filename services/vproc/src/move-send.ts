@@ -104,7 +104,7 @@ async function dumpedTasks(
   const tasks: MoveTask[] = [];
   for (const { pid } of dumped.tasks) {
     const entry = local.table.get(pid);
-    const task = surveyed.get(pid) ?? (entry && toMoveTask(entry));
+    const task = surveyed.get(pid) ?? (entry ? toMoveTask(entry) : await zombieTask(move, pid));
     if (!task) return fail('ECANCELED', `${pid} was forked meanwhile and is not known`);
     // The dump stopped them all: who was stopped before is what it says.
     const { stopped: _, ...rest } = task;
@@ -112,6 +112,14 @@ async function dumpedTasks(
   }
   move.claimed = new Set([...move.claimed, ...tasks.map((t) => t.pid)]);
   return ok(tasks);
+}
+
+/** One that ended just before the freeze and was not waited for: in the images, but in no control group. */
+async function zombieTask(move: SourceMove, pid: number): Promise<MoveTask | undefined> {
+  const found = await move.parts.node.deps.ports.processes.inspect(pid);
+  if (!found) return undefined;
+  const { ppid, pgid, sid, tids, command } = found;
+  return { pid, ppid, pgid, sid, tids: [...tids], command, hop: 0 };
 }
 
 async function write(stream: Stream, message: MoveMessage): Promise<Reply<undefined, 'ECANCELED'>> {
