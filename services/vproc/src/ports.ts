@@ -260,7 +260,7 @@ export interface StreamStore {
 export interface ImageChunk {
   readonly name: string;
   readonly offset: number;
-  /** At most 256 KiB. */
+  /** At most 256 KiB. Of a dump: valid until the next chunk is asked for. */
   readonly data: Uint8Array;
   readonly last: boolean;
 }

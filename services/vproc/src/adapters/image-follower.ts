@@ -1,8 +1,8 @@
 // Hands out the files of an image folder while criu writes them. Memory pages (pages-*.img, nearly all of
 // the bytes) are only ever appended, so they go at once; the rest goes when the dump has ended, for criu
 // comes back to some of it.
-import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Clock } from '@ssi/ports';
 import type { ImageChunk } from '../ports.ts';
 
@@ -18,6 +18,9 @@ export async function* followImages(
   ended: Promise<boolean>,
 ): AsyncGenerator<ImageChunk> {
   const offsets = new Map<string, number>();
+  // One for all chunks: the images are on tmpfs, so a read is a copy, and 100 MB of buffers would have the
+  // collector run again and again while the tree stands still.
+  const buffer = Buffer.allocUnsafeSlow(chunkBytes);
   let over: boolean | undefined;
   const end = ended.then((well) => {
     over = well;
@@ -25,9 +28,10 @@ export async function* followImages(
   while (over === undefined) {
     let any = false;
     for (const name of names(dir).filter((file) => pagesFile.test(file))) {
-      for await (const chunk of readFrom(dir, name, offsets.get(name) ?? 0, false)) {
+      for (const chunk of readFrom(buffer, `${dir}/${name}`, offsets.get(name) ?? 0, false)) {
         offsets.set(name, chunk.offset + chunk.data.length);
-        any = true;
+        // A part of one: criu is at work just there, and is not to be run after byte by byte.
+        any ||= chunk.data.length === chunkBytes;
         yield chunk;
         if (over !== undefined) break;
       }
@@ -37,7 +41,7 @@ export async function* followImages(
   }
   if (!over) return;
   for (const name of names(dir).filter((file) => !file.endsWith('.log')))
-    yield* readFrom(dir, name, offsets.get(name) ?? 0, true);
+    yield* readFrom(buffer, `${dir}/${name}`, offsets.get(name) ?? 0, true);
 }
 
 /** Bytes of all images in a folder. */
@@ -61,23 +65,23 @@ function names(dir: string): string[] {
 }
 
 /** From `from` to the present end; `complete`: that is the file's, and the last chunk says so. */
-async function* readFrom(
-  dir: string,
-  name: string,
+function* readFrom(
+  buffer: Buffer,
+  path: string,
   from: number,
   complete: boolean,
-): AsyncGenerator<ImageChunk> {
-  const file = await open(`${dir}/${name}`, 'r');
+): Generator<ImageChunk> {
+  const name = basename(path);
+  const fd = openSync(path, 'r');
   try {
     for (let offset = from; ; ) {
-      const buffer = Buffer.allocUnsafe(chunkBytes);
-      const { bytesRead } = await file.read(buffer, 0, chunkBytes, offset);
-      const last = complete && bytesRead < chunkBytes;
-      if (bytesRead > 0 || last) yield { name, offset, data: buffer.subarray(0, bytesRead), last };
-      offset += bytesRead;
-      if (bytesRead < chunkBytes) return;
+      const bytes = readSync(fd, buffer, 0, buffer.length, offset);
+      const last = complete && bytes < buffer.length;
+      if (bytes > 0 || last) yield { name, offset, data: buffer.subarray(0, bytes), last };
+      offset += bytes;
+      if (bytes < buffer.length) return;
     }
   } finally {
-    await file.close();
+    closeSync(fd);
   }
 }
