@@ -91,6 +91,7 @@ export const moveReasonCode = z.enum([
   'EFROZEN',
   'EDUMP',
   'ERESTORE',
+  'ELOCK', // holds a file lock, which two copies cannot hold at once
 ]);
 export type MoveReasonCode = z.infer<typeof moveReasonCode>;
 export const moveReason = z.object({

@@ -8,6 +8,7 @@ export {
   boottimeMs,
   closeFd,
   makeFifo,
+  makePipe,
   Poller,
   pidfdGetfd,
   pidfdOpen,

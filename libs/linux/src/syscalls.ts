@@ -17,6 +17,7 @@ const killRaw = bind('int kill(int pid, int signal)');
 const syscallRaw = bind(
   'long syscall(long number, long a, long b, long c, long d, long e, long f)',
 );
+const pipe2Raw = bind('int pipe2(_Out_ int *ends, int flags)');
 const mkfifoRaw = bind('int mkfifo(const char *path, uint mode)');
 const fcntlRaw = bind('int fcntl(int fd, int command, long argument)');
 const eventfdRaw = bind('int eventfd(uint initial, int flags)');
@@ -65,6 +66,14 @@ export function unread(fd: number): number {
 /** [ioctl_tty(2): TIOCSWINSZ; the foreground group gets SIGWINCH] */
 export const setWindowSize = (fd: number, rows: number, cols: number): number =>
   orErrno(ioctlWinsize(fd, TIOCSWINSZ, new Uint16Array([rows, cols, 0, 0])));
+
+const closeOnExec = 0o2000000;
+/** Both ends of a new pipe, closed in what this process starts; or the negative errno. [pipe2(2)] */
+export function makePipe(): { readonly read: number; readonly write: number } | number {
+  const ends = [-1, -1];
+  const result = orErrno(pipe2Raw(ends, closeOnExec));
+  return result < 0 ? result : { read: ends[0] ?? -1, write: ends[1] ?? -1 };
+}
 
 /** [mkfifo(3)] */
 export const makeFifo = (path: string, mode: number): number => orErrno(mkfifoRaw(path, mode));

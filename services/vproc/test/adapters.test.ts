@@ -206,8 +206,12 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
     await type(last, 'echo back-$?\n');
     await shows(last, 'back-130');
     await last.ask('endInput', { pid });
+    // The copy that went away by a move was killed here: that end is told too.
     const exit = await until('its exit', async () =>
-      (await last.ask('exits')).findLast((record: { pid: number }) => record.pid === pid),
+      (await last.ask('exits')).findLast(
+        (record: { pid: number; status: { signal: string | null } }) =>
+          record.pid === pid && record.status.signal !== 'SIGKILL',
+      ),
     );
     expect(exit.status).toMatchObject({ signal: null });
   }, 60_000);

@@ -127,13 +127,84 @@ export function mendTimers(files: Uint8Array): Uint8Array | undefined {
       }),
     );
   });
-  if (!mended) return undefined;
+  return mended ? withEntries(files, entries) : undefined;
+}
+
+function withEntries(image: Uint8Array, entries: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat([
-    files.subarray(0, headerBytes),
+    image.subarray(0, headerBytes),
     ...entries.flatMap((entry) => {
       const length = Buffer.alloc(4);
       length.writeUInt32LE(entry.length);
       return [length, entry];
     }),
   ]);
+}
+
+/** Fields of tty_info_entry and pstree_entry. [tty.proto, pstree.proto] */
+const terminal = { sid: 6, pgrp: 7 } as const;
+const task = { pgid: 3 } as const;
+
+/**
+ * A terminal whose foreground group has just died (a job ended, and its shell has not yet taken the
+ * terminal back) cannot be restored: criu finds no such group. It gets its session's own group, which is
+ * what the shell is about to set. undefined: nothing to mend.
+ */
+export function mendForeground(ttyInfo: Uint8Array, pstree: Uint8Array): Uint8Array | undefined {
+  const groups = new Set(
+    parseEntries(pstree).map((entry) => numberOf(parseFields(entry), task.pgid)),
+  );
+  let mended = false;
+  const entries = parseEntries(ttyInfo).map((entry) => {
+    const fields = parseFields(entry);
+    const sid = numberOf(fields, terminal.sid);
+    const pgrp = numberOf(fields, terminal.pgrp);
+    if (pgrp === 0 || groups.has(pgrp) || !groups.has(sid)) return entry;
+    mended = true;
+    return writeFields(
+      fields.map((field) =>
+        field.number === terminal.pgrp ? { ...field, value: BigInt(sid) } : field,
+      ),
+    );
+  });
+  return mended ? withEntries(ttyInfo, entries) : undefined;
+}
+
+/** Fields of file_entry.pipe, pipe_entry and pipe_data_entry. [pipe.proto, pipe-data.proto] */
+const filePipe = 18;
+const pipe = { pipeId: 2, flags: 3 } as const;
+const pipeData = { pipeId: 1, bytes: 2, size: 3 } as const;
+const accessMode = 3;
+const readWrite = 2;
+
+/** Pipes that some descriptor has open for reading and writing at once. */
+export function pipesBothWays(files: Uint8Array): number[] {
+  const found = new Set<number>();
+  for (const entry of parseEntries(files)) {
+    const part = parseFields(entry).find((field) => field.number === filePipe);
+    if (!part) continue;
+    const fields = parseFields(part.bytes);
+    if ((numberOf(fields, pipe.flags) & accessMode) === readWrite)
+      found.add(numberOf(fields, pipe.pipeId));
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
+/** pipes-data.img: what waits in each pipe, and the pipe's size. Here the bytes follow their entry. */
+export function readPipeData(
+  image: Uint8Array,
+): Map<number, { readonly data: Uint8Array; readonly sizeBytes: number }> {
+  const view = new DataView(image.buffer, image.byteOffset, image.length);
+  const found = new Map<number, { data: Uint8Array; sizeBytes: number }>();
+  for (let at = headerBytes; at + 4 <= image.length; ) {
+    const dataAt = at + 4 + view.getUint32(at, true);
+    const fields = parseFields(image.subarray(at + 4, dataAt));
+    at = dataAt + numberOf(fields, pipeData.bytes);
+    if (at > image.length) throw new RangeError('the image is cut off');
+    found.set(numberOf(fields, pipeData.pipeId), {
+      data: image.subarray(dataAt, at),
+      sizeBytes: numberOf(fields, pipeData.size),
+    });
+  }
+  return found;
 }

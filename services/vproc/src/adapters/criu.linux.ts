@@ -6,11 +6,18 @@ import { fail, ok, type Reply } from '@ssi/contracts';
 import { closeFd, errnoOf } from '@ssi/linux';
 import type { Clock, Log } from '@ssi/ports';
 import type { Criu, Dump, DumpRequest, DumpResult, RestoreRequest, TtyBinding } from '../ports.ts';
-import { mendTimers, readDumpStats, wasStopped } from './criu-image.ts';
+import {
+  mendForeground,
+  mendTimers,
+  parseEntries,
+  readDumpStats,
+  wasStopped,
+} from './criu-image.ts';
 import type { GuardStore } from './guard.linux.ts';
 import { followImages, imageBytes } from './image-follower.ts';
 import { destroyTree, resumeTree, stoppedIn, treeOf } from './process-tree.ts';
 import { readStat } from './procfs.linux.ts';
+import { openPipes } from './restored-pipes.linux.ts';
 import { runProgram } from './spawn.linux.ts';
 import { WaitingCrius } from './waiting-criu.linux.ts';
 
@@ -120,6 +127,12 @@ async function dump(
     return fail(/No space left/.test(detail) ? 'ENOSPC' : 'EIO', detail);
   }
   const tasks = treeOf(request.root);
+  const locks = readOr(`${dir}/filelocks.img`);
+  if (locks && parseEntries(locks).length > 0) {
+    // Taken since it was looked at. The copy would wait for a lock that this one holds while it stands still.
+    resumeTree(tasks, stoppedFirst);
+    return fail('EIO', 'ELOCK: it has just locked a file');
+  }
   const { frozenUs } = readDumpStats(readFileSync(`${dir}/stats-dump`));
   // The statistics are written just after their last count, so their file's time ends the interval.
   const writtenMs = statSync(`${dir}/stats-dump`).mtimeMs - (clock.wallMs() - clock.nowMs());
@@ -148,22 +161,28 @@ async function restore(
   const startedMs = clock.nowMs();
   const note = noteIn(dir);
   if (note === undefined) return fail('ECANCELED', 'the images have not come');
-  const files = readOr(`${dir}/files.img`);
-  const mended = files && mendTimers(files);
-  if (mended) writeFileSync(`${dir}/files.img`, mended);
+  mendImages(dir);
   const terminal = await openTerminal(request.tty, note, options.guard);
+  const pipes = openPipes(dir, 3 + terminal.fds.length);
+  if (!pipes.ok) {
+    await terminal.close();
+    return fail('ECANCELED', `pipes: ${pipes.detail}`);
+  }
   const args = [
     ...['restore', '-d', '-D', dir, '-o', 'restore.log', ...commonArgs, ...flags(request)],
     ...terminal.args,
+    ...pipes.value.args,
   ];
-  // One that waits was started before the terminal was open.
-  if (terminal.fds.length > 0) waiting.discard(request.moveId);
+  const extraFds = [...terminal.fds, ...pipes.value.fds];
+  // One that waits was started before these were open.
+  if (extraFds.length > 0) waiting.discard(request.moveId);
   const result =
     (await waiting.run(request.moveId, args, restoreTimeoutMs)) ??
     (await runProgram(options.criuPath, args, {
       timeoutMs: restoreTimeoutMs,
-      extraFds: terminal.fds,
+      extraFds,
     }));
+  pipes.value.close();
   await terminal.close();
   // What was restored began after this did (in ticks of 10 ms); a process that only has the pid is older.
   const isOurs = (startTicks: number): boolean => startTicks * 10 >= startedMs - 10;
@@ -216,6 +235,16 @@ async function openTerminal(
 function noteIn(dir: string): Note | undefined {
   const text = readOr(`${dir}/${noteFile}`);
   return text && (JSON.parse(text.toString()) as Note);
+}
+
+/** What criu would restore otherwise than it was. */
+function mendImages(dir: string): void {
+  const files = readOr(`${dir}/files.img`);
+  const timers = files && mendTimers(files);
+  if (timers) writeFileSync(`${dir}/files.img`, timers);
+  const [ttyInfo, pstree] = [readOr(`${dir}/tty-info.img`), readOr(`${dir}/pstree.img`)];
+  const terminals = ttyInfo && pstree && mendForeground(ttyInfo, pstree);
+  if (terminals) writeFileSync(`${dir}/tty-info.img`, terminals);
 }
 
 function readOr(path: string): Buffer | undefined {

@@ -14,6 +14,8 @@ export interface Descriptor {
   readonly ttyIndex?: number;
   /** inotify: devices of what it watches, as `major:minor`. */
   readonly watchedDevices?: readonly string[];
+  /** A lock of flock(2) or fcntl(2) is on it. */
+  readonly locked?: true;
 }
 
 /** Empty where the process is gone. */
@@ -35,6 +37,7 @@ export function readDescriptors(pid: number): Descriptor[] {
           ...(device ? { device } : {}),
           ...(ttyIndex ? { ttyIndex: Number(ttyIndex) } : {}),
           ...(watched.length > 0 ? { watchedDevices: watched } : {}),
+          ...(/^lock:/m.test(info) ? { locked: true } : {}),
         },
       ];
     } catch {

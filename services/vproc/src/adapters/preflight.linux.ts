@@ -113,8 +113,12 @@ function deviceReasons(
   const types = mountTypes(pid);
   // It ended while we looked: what is gone stands in no way.
   if (types.byId.size === 0) return [];
-  for (const { fd, link, mountId, device, watchedDevices } of tree.get(pid) ?? []) {
+  const own = new Set<string>(streams ? Object.values(streams) : []);
+  for (const { fd, link, mountId, device, watchedDevices, locked } of tree.get(pid) ?? []) {
     const name = `descriptor ${fd}: ${link}`;
+    if (locked) add('ELOCK', `${name} is locked`);
+    if (link.startsWith('/') && !own.has(link) && isFifo(pid, fd))
+      add('EEXTERNALFD', `${name} is a FIFO: who else uses it would stay`);
     const kind = link.startsWith('anon_inode:') && anonymous.find(([form]) => form.test(link));
     if (kind) add(kind[1], name);
     if (watchedDevices?.some((dev) => types.byDevice.get(dev) === 'overlay'))
@@ -191,6 +195,14 @@ function tcpReasons(pid: number, list: readonly Descriptor[]): MoveReason[] {
   return establishedTcp(pid)
     .filter(({ inode }) => sockets.has(inode))
     .map(({ remote }) => ({ code: 'ETCPADDR', pid, detail: `is connected by TCP to ${remote}` }));
+}
+
+function isFifo(pid: number, fd: number): boolean {
+  try {
+    return statSync(`/proc/${pid}/fd/${fd}`).isFIFO();
+  } catch {
+    return false; // closed meanwhile
+  }
 }
 
 /** MQUEUE_MAGIC. [linux/magic.h] */

@@ -1,0 +1,84 @@
+// The images as vproc reads and mends them, made here byte by byte from the fields of criu's *.proto.
+import { describe, expect, test } from 'vitest';
+import {
+  type Field,
+  mendForeground,
+  parseEntries,
+  parseFields,
+  pipesBothWays,
+  readPipeData,
+  writeFields,
+} from '../src/adapters/criu-image.ts';
+
+const number = (field: number, value: number): Field => ({
+  ...{ number: field, wire: 0, value: BigInt(value), bytes: new Uint8Array() },
+});
+const message = (field: number, fields: readonly Field[]): Field => ({
+  ...{ number: field, wire: 2, value: 0n, bytes: writeFields(fields) },
+});
+const entry = (fields: readonly Field[], after: Uint8Array = new Uint8Array()): Uint8Array => {
+  const body = writeFields(fields);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(body.length);
+  return Buffer.concat([length, body, after]);
+};
+const image = (...entries: readonly Uint8Array[]): Uint8Array =>
+  Buffer.concat([Buffer.from('magic...'), ...entries]);
+
+const process = (pid: number, pgid: number, sid: number): Uint8Array =>
+  entry([number(1, pid), number(2, 1), number(3, pgid), number(4, sid), number(5, pid)]);
+const terminal = (sid: number, pgrp: number): Uint8Array =>
+  entry([number(1, 9), number(6, sid), number(7, pgrp), number(8, 34817)]);
+const pipe = (pipeId: number, flags: number): Uint8Array =>
+  entry([
+    number(1, 2),
+    number(2, 77),
+    message(18, [number(1, 77), number(2, pipeId), number(3, flags)]),
+  ]);
+
+describe('vproc: criu images', () => {
+  const tree = image(process(100, 100, 100), process(101, 101, 100));
+
+  test('a terminal whose foreground group is dead goes to its session; others stay', () => {
+    const mended = mendForeground(image(terminal(100, 555), terminal(100, 101)), tree);
+    const groups = parseEntries(mended ?? new Uint8Array(8)).map((bytes) =>
+      parseFields(bytes).map((field) => [field.number, Number(field.value)]),
+    );
+    expect(groups).toEqual([
+      [
+        [1, 9],
+        [6, 100],
+        [7, 100],
+        [8, 34817],
+      ],
+      [
+        [1, 9],
+        [6, 100],
+        [7, 101],
+        [8, 34817],
+      ],
+    ]);
+  });
+  test('a terminal with a living foreground group, none, or a foreign session is left alone', () => {
+    for (const one of [terminal(100, 101), terminal(100, 0), terminal(7, 8)])
+      expect(mendForeground(image(one), tree)).toBeUndefined();
+  });
+
+  test('pipes open both ways are found, each once', () => {
+    const [readOnly, writeOnly, both] = [0, 1, 2];
+    const files = [pipe(30, both), pipe(20, both), pipe(30, both), pipe(1, readOnly)];
+    expect(pipesBothWays(image(...files, pipe(2, writeOnly)))).toEqual([20, 30]);
+  });
+  test('what waits in pipes is read by pipe; a cut image is no image', () => {
+    const bytes = Buffer.from('waiting');
+    const whole = image(
+      entry([number(1, 20), number(2, bytes.length), number(3, 4096)], bytes),
+      entry([number(1, 30), number(2, 0)]),
+    );
+    const found = readPipeData(whole);
+    expect(Buffer.from(found.get(20)?.data ?? []).toString()).toBe('waiting');
+    expect(found.get(20)?.sizeBytes).toBe(4096);
+    expect(found.get(30)?.data).toHaveLength(0);
+    expect(() => readPipeData(whole.subarray(0, whole.length - 2))).toThrow(RangeError);
+  });
+});
