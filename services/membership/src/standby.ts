@@ -64,6 +64,8 @@ function wait(path: string): Promise<'gone' | 'refused' | 'end'> {
 function turn(server: Server, q: { script: string; clock: Clock; log: Log }): Turn {
   const waiting = new Set<import('node:net').Socket>();
   let over = false;
+  /** One that was started here and lives: it may take long to load where the machine is busy. */
+  let started = false;
   server.on('connection', (socket) => {
     waiting.add(socket);
     socket.on('error', () => {});
@@ -72,12 +74,20 @@ function turn(server: Server, q: { script: string; clock: Clock; log: Log }): Tu
   });
   const look = (): void => {
     if (over) return;
-    if (waiting.size === 0) {
+    if (waiting.size === 0 && !started) {
       const child = spawn(process.execPath, [...process.execArgv, q.script], {
         stdio: 'inherit',
         detached: true,
       });
-      child.on('error', (error) => q.log.warn('no standby', { error: error.message }));
+      started = true;
+      const ended = (): void => {
+        started = false;
+      };
+      child.on('exit', ended);
+      child.on('error', (error) => {
+        ended();
+        q.log.warn('no standby', { error: error.message });
+      });
       child.unref();
     }
     q.clock.after(spawnAfterMs, look);
