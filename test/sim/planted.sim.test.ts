@@ -7,7 +7,7 @@ import { type Plant, plants } from './plants.ts';
 import { simulate } from './simulate.ts';
 
 /** Seeds tried until the bug must be found. */
-const seedsMax = 30;
+const seedsMax = 120;
 
 /** The source's service dies again and again when it knows that the target has a copy. */
 const sourcesDie: readonly Fault[] = Array.from({ length: 5 }, (_, i) => ({
