@@ -25,3 +25,4 @@ export {
   splice,
   unread,
 } from './syscalls.ts';
+export { takeTerminalInput } from './terminal-input.ts';

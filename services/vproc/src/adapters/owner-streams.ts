@@ -10,6 +10,7 @@ import {
   pollOut,
   setWindowSize,
   splice,
+  takeTerminalInput,
   unread,
 } from '@ssi/linux';
 import type { Log } from '@ssi/ports';
@@ -30,12 +31,15 @@ import {
   writeMeta,
 } from './stream-files.ts';
 import { StreamLog } from './stream-log.ts';
+import { bytesToFeedAgain } from './unread-input.ts';
 
 /** Input that the program has not taken yet; more is refused until it has. */
 export const inputUnreadMaxBytes = 8 * 2 ** 20;
 /** At most this much of one stream in one round, so that one program cannot starve the others. */
 const roundBytes = 2 ** 20;
 const spliceBytes = 64 * 1024;
+/** More than a terminal can hold of its input, erased characters included. */
+const inputBehindBytes = 64 * 1024;
 
 export interface PumpContext {
   readonly guard: GuardStore;
@@ -137,11 +141,14 @@ export class OwnerStreams {
       const log = this.#log(name);
       // What waits in a terminal's input pipe was taken from the log but has not reached the program.
       const waiting = name === 'in' && this.#meta.tty ? Math.max(0, unread(this.#fifo('in'))) : 0;
+      // A terminal may give back some of what was fed: that goes along.
+      const behind = this.#meta.tty ? inputBehindBytes : 0;
+      const inputStart = Math.max(log.fed - waiting - behind, behind > 0 ? log.start : 0);
       return {
         owner: this.#owner,
         name,
         endOffset: log.end,
-        startOffset: name === 'in' ? log.fed - waiting : log.start,
+        startOffset: name === 'in' ? inputStart : log.start,
         fedOffset: log.fed - waiting,
         eof: name === 'in' ? this.#meta.inputEnded : this.#meta.eof[name] === true,
       };
@@ -216,6 +223,7 @@ export class OwnerStreams {
   pause(): StreamState[] {
     for (const name of this.#outputs()) this.#drain(name, Number.MAX_SAFE_INTEGER);
     this.flow({ input: false, output: false });
+    this.#takeBack();
     this.tellChanges();
     return this.states();
   }
@@ -334,6 +342,21 @@ export class OwnerStreams {
     return moved;
   }
 
+  /** What a terminal holds unread stays behind when its program goes: it is to be fed again. */
+  #takeBack(): void {
+    const { tty } = this.#meta;
+    const taken = tty?.path ? takeTerminalInput(tty.path) : undefined;
+    if (!taken || taken.length === 0) return;
+    const log = this.#log('in');
+    const fifo = this.#fifo('in');
+    const fed = log.fed - Math.max(0, unread(fifo));
+    const behind = log.read(Math.max(0, fed - inputBehindBytes), inputBehindBytes);
+    const before = behind.data.subarray(0, Math.max(0, fed - behind.offset));
+    log.rewind(fed - bytesToFeedAgain(before, taken));
+    // The log has these bytes too, and they come after those.
+    empty(fifo);
+  }
+
   #feed(): number {
     const log = this.#log('in');
     const fifo = this.#fifo('in');
@@ -354,13 +377,7 @@ export class OwnerStreams {
 
   /** What a restore put into an output FIFO is in the log already. */
   #discard(name: StreamName): void {
-    const nothing = Buffer.allocUnsafe(spliceBytes);
-    if (this.#meta.tty) return;
-    try {
-      while (readSync(this.#fifo(name), nothing) > 0);
-    } catch {
-      // EAGAIN: empty
-    }
+    if (!this.#meta.tty) empty(this.#fifo(name));
   }
 
   #endOf(name: StreamName): void {
@@ -382,5 +399,14 @@ export class OwnerStreams {
     if (!forget) return;
     const closed = await this.#context.guard.closeFile(held.guardFd);
     if (!closed.ok) this.#context.log.warn('the guard keeps a stream', { path, ...closed });
+  }
+}
+
+function empty(fifo: number): void {
+  const nothing = Buffer.allocUnsafe(spliceBytes);
+  try {
+    while (readSync(fifo, nothing) > 0);
+  } catch {
+    // EAGAIN: empty
   }
 }

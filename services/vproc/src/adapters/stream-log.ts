@@ -68,6 +68,11 @@ export class StreamLog {
       done += writeSync(this.#file, data, done, data.length - done, offset + done);
   }
 
+  /** Input: what lies behind `position` was not handed over after all. */
+  rewind(position: number): void {
+    seek(this.shared, position, 'set');
+  }
+
   /** Final position after a move; bytes nobody filled read as zeros. */
   settle(position: number): void {
     if (fstatSync(this.#file).size < position) ftruncateSync(this.#file, position);

@@ -169,7 +169,8 @@ export function linuxStreamStore(options: StreamStoreOptions): LinuxStreamStore 
         bases: Object.fromEntries(
           states.map((state) => [
             state.name,
-            state.name === 'in' ? state.fedOffset : state.startOffset,
+            // A terminal may still give back what it has not read.
+            state.name === 'in' && !tty ? state.fedOffset : state.startOffset,
           ]),
         ),
         eof: {},
