@@ -85,8 +85,14 @@ export async function admit(
   const source = { num: request.source.node, incarnation: request.source.incarnation };
   if (!(await node.atView(call.transid, 2_000))) return fail('EAGAIN', 'not at your view yet');
   if (node.isGone(source)) return fail('ESTALE', 'that incarnation is DOWN');
-  const reasons = await objections(parts, request);
+  // Where membership does not answer, a copy that was committed here could never be resumed: the source
+  // must learn that while it still has its own.
+  const [reasons, confirmed] = await Promise.all([
+    objections(parts, request),
+    request.dryRun ? ok() : node.confirm(source, call.context),
+  ]);
   if (reasons.length > 0 || request.dryRun) return ok({ reasons });
+  if (!confirmed.ok) return fail('EAGAIN', `${confirmed.errno} ${confirmed.detail}`);
   const incoming = [...moves.active.values()].filter((m) => m.side === 'target').length;
   if (incoming >= incomingMax) return fail('EAGAIN', `${incoming} trees are on their way here`);
   if (!node.listener) return fail('EAGAIN', 'no listener for streams yet');
