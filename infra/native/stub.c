@@ -5,6 +5,8 @@
  *
  *   ssi-stub --replace PID FILE     makes PID execute `ssi-stub --stand FILE` (by ptrace)
  *   ssi-stub --stand FILE           waits; a signal sent to it is appended to FILE as `PID SIGNAL SENDER`
+ *   ssi-stub --session S G -- CMD  runs CMD in a new session S, group G: where a child is restored whose own
+ *                                  session stays behind; gives its exit code
  *   ssi-stub --end PID code N       the stub exits with N | --end PID signal N: dies of that signal
  *
  * [ptrace(2), wait(2)]
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,6 +62,9 @@ __attribute__((noreturn)) static void stand(const char *path) {
   char line[96];
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);
+  /* The real one's children went with it: what is left of them here is reaped. */
+  signal(SIGCHLD, SIG_IGN);
+  while (waitpid(-1, NULL, WNOHANG) > 0) continue;
   syscall(SYS_close_range, 0, ~0U, 0);
   int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
   if (chdir("/") != 0) errno = 0;
@@ -181,12 +187,49 @@ static void replace(pid_t pid, const char *file) {
   fail("it could not execute the stub");
 }
 
+/* --- a session for a restore --------------------------------------------------------------------- */
+
+static pid_t clone_as(pid_t pid) {
+  pid_t set_tid[1] = {pid};
+  struct clone_args args = {.exit_signal = SIGCHLD};
+  if (pid) args.set_tid = (uint64_t)(uintptr_t)set_tid, args.set_tid_size = 1;
+  return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+}
+
+/*
+ * The leader ends before CMD begins: were it CMD's parent to the end, CMD's end would leave an orphaned
+ * group with stopped members, and the kernel would wake them with SIGHUP. [setpgid(2), exit(3)]
+ */
+static int in_session(pid_t session, pid_t group, char **command) {
+  int go[2], status;
+  char byte;
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 || pipe2(go, O_CLOEXEC) != 0) fail("session");
+  pid_t leader = clone_as(session);
+  if (leader < 0) fail("session");
+  if (leader == 0) {
+    if (setsid() < 0) _exit(126);
+    pid_t pid = clone_as(group == session ? 0 : group);
+    if (pid != 0) _exit(pid < 0 ? 126 : 0);
+    close(go[1]);
+    if (read(go[0], &byte, 1) < 0 || (group != session && setpgid(0, 0) != 0)) _exit(126);
+    execv(command[0], command);
+    _exit(127);
+  }
+  if (waitpid(leader, &status, 0) != leader || status != 0) errno = EAGAIN, fail("session leader");
+  close(go[1]);
+  /* CMD is now ours; what it leaves behind when it ends is not waited for. */
+  if (waitpid(-1, &status, 0) < 0) fail("wait");
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 int main(int count, char **argument) {
   if (count == 3 && !strcmp(argument[1], "--stand")) stand(argument[2]);
   if (count == 4 && !strcmp(argument[1], "--replace")) {
     replace(atoi(argument[2]), argument[3]);
     return 0;
   }
+  if (count > 5 && !strcmp(argument[1], "--session"))
+    return in_session(atoi(argument[2]), atoi(argument[3]), argument + 5);
   if (count == 5 && !strcmp(argument[1], "--end")) {
     bool signalled = !strcmp(argument[3], "signal");
     union sigval how = {.sival_int = atoi(argument[4]) + (signalled ? by_signal : 0)};

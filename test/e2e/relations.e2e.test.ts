@@ -1,5 +1,5 @@
 // Relations between processes over nodes, on a real cluster: a program that is replaced from another node
-// keeps its number and its streams.
+// keeps its number and its streams; a parent that stays waits for its child, wherever that ends.
 import { connect, type Ssi } from '@ssi/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { value } from '../harness/busy.ts';
@@ -95,5 +95,119 @@ describe.skipIf(!canRunNative)('end to end: rexec', () => {
     value(await old.attachment.write(Buffer.from('home\n')));
     expect(await old.ended).toMatchObject({ code: 0 });
     expect(old.output()).toBe('up\nagain\nhome\n');
+  });
+});
+
+describe.skipIf(!canRunNative)('end to end: a child moves, its parent stays', () => {
+  let cluster: TestCluster;
+  let ssi: Ssi;
+  beforeAll(async () => {
+    cluster = await startCluster();
+    ssi = value(await connect({ cluster: cluster.name }));
+  }, 60_000);
+  afterAll(async () => {
+    await ssi?.close();
+    await cluster?.stop();
+  });
+
+  function outputOf(pid: number) {
+    const attachment = ssi.attach(pid, { input: true });
+    let output = '';
+    const ended = (async () => {
+      for await (const event of attachment.events()) {
+        if (event.type === 'data') output += Buffer.from(event.bytes).toString();
+        if (event.type === 'exit') return event.status;
+      }
+      throw new Error('the streams ended without a status');
+    })();
+    ended.catch(() => {});
+    return { attachment, ended, said: () => output };
+  }
+  const childOf = (said: () => string) =>
+    waitUntil('the child', () => Number(/child (\d+)\n/.exec(said())?.[1]) || undefined, 15_000);
+
+  /** A bash on node 1 that starts a child with no streams of its own, and waits for it. */
+  async function family(child: string) {
+    const script = `bash -c '${child}' </dev/null >/dev/null 2>&1 & echo "child $!"; read go; wait $!; echo "waited $?"`;
+    const argv = ['/bin/bash', '-c', script];
+    const { pid } = value(await ssi.run({ argv, env, cwd: '/', node: 1 }));
+    const { said, attachment, ended } = outputOf(pid);
+    const childPid = await childOf(said);
+    /** The parent goes on to its wait, and what that returned. */
+    const waited = async () => {
+      value(await attachment.write(Buffer.from('\n')));
+      await ended;
+      return /waited (\d+)/.exec(said())?.[1];
+    };
+    return { pid, child: childPid, waited };
+  }
+  const nodeOf = async (pid: number) => value(await ssi.where(pid)).node;
+
+  test('it exits 42 where it went on to: wait(2) of its parent gives 42', {
+    timeout: 90_000,
+  }, async () => {
+    const { pid, child, waited } = await family(
+      'trap "exit 42" USR1; while :; do sleep 0.05; done',
+    );
+    expect(value(await ssi.migrate(child, 2))).toMatchObject({ from: 1, to: 2 });
+    expect(value(await ssi.migrate(child, 3))).toMatchObject({ from: 2, to: 3 });
+    const rows = value(await ssi.ps()).processes.filter((p) => p.pid === child || p.pid === pid);
+    expect(rows.map((p) => [p.pid, p.node, p.sid]).sort()).toEqual([
+      [pid, 1, pid],
+      [child, 3, pid],
+    ]);
+    expect(await ssi.migrate(child, 1)).toMatchObject({ ok: false, errno: 'EOPNOTSUPP' });
+    value(await ssi.kill(child, 10));
+    expect(await waited()).toBe('42');
+  });
+
+  test("one of another user, in the parent's group: it is signalled there, and ends as told", {
+    timeout: 60_000,
+  }, async () => {
+    const script = `bash -c 'trap "exit 9" HUP; while :; do sleep 0.05; done' </dev/null >/dev/null 2>&1 & echo "child $!"; read go; kill -HUP $!; wait $!; exit $?`;
+    const argv = [
+      '/usr/bin/setpriv',
+      '--reuid=65534',
+      '--regid=65534',
+      '--clear-groups',
+      '/bin/bash',
+    ];
+    const { pid } = value(await ssi.run({ argv: [...argv, '-c', script], env, cwd: '/', node: 1 }));
+    const { said, attachment, ended } = outputOf(pid);
+    const child = await childOf(said);
+    value(await ssi.migrate(child, 2));
+    value(await attachment.write(Buffer.from('\n')));
+    expect(await ended).toMatchObject({ code: 9 });
+  });
+
+  test('SIGSEGV elsewhere: 139 at the parent', { timeout: 60_000 }, async () => {
+    const { child, waited } = await family('while :; do sleep 0.05; done');
+    value(await ssi.migrate(child, 2));
+    value(await ssi.kill(child, 11));
+    expect(await waited()).toBe('139');
+  });
+
+  test("the parent's own kill(2) reaches it, also after vproc was killed", {
+    timeout: 90_000,
+  }, async () => {
+    const kid = 'trap "exit 5" TERM; while :; do sleep 0.05; done';
+    const script = `bash -c '${kid}' </dev/null >/dev/null 2>&1 & echo "child $!"; read go; kill $!; wait $!; exit $?`;
+    const argv = ['/bin/bash', '-c', script];
+    const { pid } = value(await ssi.run({ argv, env, cwd: '/', node: 1 }));
+    const { said, attachment, ended } = outputOf(pid);
+    const child = await childOf(said);
+    value(await ssi.migrate(child, 2));
+    process.kill(cluster.servicePid(1, 'vproc'), 'SIGKILL');
+    value(await attachment.write(Buffer.from('\n')));
+    expect(await ended).toMatchObject({ code: 5 });
+  });
+
+  test('its node dies: the parent sees SIGKILL', { timeout: 90_000 }, async () => {
+    const { child, waited } = await family('while :; do sleep 0.05; done');
+    value(await ssi.migrate(child, 3));
+    expect(await nodeOf(child)).toBe(3);
+    const killed = await cluster.ssi('node', 'kill', '3');
+    expect(killed.code, killed.stderr).toBe(0);
+    expect(await waited()).toBe('137');
   });
 });

@@ -12,6 +12,8 @@ export class Holds {
   private readonly node: LocalNode;
   private readonly local: LocalProcesses;
   private readonly origin: OriginMap;
+  /** Numbers in use here by stubs. */
+  private readonly stubs: () => Iterable<number>;
   private readonly held = new Set<number>();
   /** Numbers lent to moves that bring them back, by move. */
   private readonly lent = new Map<string, readonly number[]>();
@@ -20,7 +22,13 @@ export class Holds {
   private working: Promise<void> | undefined;
   private again = false;
 
-  constructor(node: LocalNode, local: LocalProcesses, origin: OriginMap) {
+  constructor(
+    node: LocalNode,
+    local: LocalProcesses,
+    origin: OriginMap,
+    stubs: () => Iterable<number> = () => [],
+  ) {
+    this.stubs = stubs;
     this.node = node;
     this.local = local;
     this.origin = origin;
@@ -74,6 +82,7 @@ export class Holds {
     const view = this.node.view;
     if (!view) return [...this.held];
     const local = new Set(numbersOf([...this.local.table.values()]));
+    for (const n of this.stubs()) local.add(n);
     for (const numbers of this.lent.values()) for (const n of numbers) local.add(n);
     const q = { node: this.node.num, pidBits: view.pidBits, local };
     const away = heldNumbers(this.origin.values(), q);

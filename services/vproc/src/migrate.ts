@@ -48,6 +48,8 @@ export interface SourceRecord extends MoveRecord {
   readonly side: 'source';
   readonly phase: SourcePhase;
   readonly stoppedBefore: readonly number[];
+  /** The root's parent stays here, and gets a stub in its place. */
+  readonly standIn?: boolean;
 }
 export interface TargetRecord extends MoveRecord {
   readonly side: 'target';

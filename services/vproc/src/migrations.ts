@@ -151,7 +151,8 @@ export class Migrations {
   > {
     const { node, local, moves } = this.parts;
     const { pid, to } = request;
-    const found = await survey(node, local, { pid, group: request.group ?? false, force: false });
+    const how = { pid, group: request.group ?? false, force: false };
+    const found = await survey(node, local, this.parts.stubs, how);
     if (!found.ok) {
       const went = moves.whereWent(pid);
       return went === undefined ? found : fail('EREMCHG', `${pid} moved to node ${went}`, went);

@@ -37,6 +37,13 @@ export async function objections(
     digest === undefined ? { path, sizeBytes } : { path, sizeBytes, digest },
   );
   reasons.push(...(await preflight.checkFiles(files)));
+  for (const { pid } of request.tasks)
+    if (parts.stubs.has(pid))
+      reasons.push({
+        code: 'EPARENT',
+        pid,
+        detail: `its stub has the number on node ${node.num}, for its parent: any other node will do`,
+      });
   const numbers = numbersOf(request.tasks);
   reasons.push(...(await preflight.checkNumbers(numbers, holds.all())));
   for (const move of moves.active.values()) {

@@ -93,18 +93,24 @@ export function commitSteps(move: SourceMove) {
       // What is killed now ended nowhere: the process goes on elsewhere.
       parts.local.hide(pids);
       parts.reporter.drop(pids);
+      const { standIn, root, copies } = move.record;
+      const [first] = copies.filter((c) => c.pid === root);
+      const task = move.record.tasks.find((t) => t.pid === root);
+      // Its children are killed after it: what is left of them is then reaped by the stub.
+      if (standIn && first && task) await parts.stubs.stand(first, task);
+      const killing = standIn ? copies.filter((c) => c.pid !== root) : copies;
       const killed = await untilAnswered(
         clock,
         patience,
         () => !node.stopped,
         async () => {
-          const reply = await ports.criu.destroy(move.record.copies);
+          const reply = await ports.criu.destroy(killing);
           return reply.ok ? reply : undefined;
         },
       );
       if (!killed) return undefined;
       await parts.holds.depart(moveId, numbersOf(move.record.tasks));
-      parts.local.show(pids);
+      parts.local.show(pids.filter((pid) => !parts.stubs.has(pid)));
       await failpoint('move.source.killed');
       return { type: 'killed' } as const;
     });

@@ -21,6 +21,7 @@ import { moveSet, numbersOf } from './move-set.ts';
 import type { SourceMove } from './move-source.ts';
 import { inSomeRange } from './pid.ts';
 import { type NewProgram, surveyExec } from './rexec.ts';
+import type { Stubs } from './stubs.ts';
 
 type NegotiateReply = ReplyOf<(typeof vproc)['ops']['moveNegotiate']>;
 
@@ -36,6 +37,7 @@ export interface Survey {
   readonly reasons: MoveReason[];
   readonly files: { path: string; sizeBytes: number; digest?: string }[];
   readonly bytesEstimate: number;
+  readonly standIn?: boolean;
 }
 
 const streamConnectMs = 5_000;
@@ -59,10 +61,13 @@ export const toMoveTask = (e: ExecEntry): MoveTask => ({
 export async function survey(
   node: LocalNode,
   local: LocalProcesses,
+  stubs: Stubs,
   q: { pid: number; group: boolean; force: boolean },
 ): Promise<Reply<Survey, 'ESRCH'>> {
   await local.refresh();
-  const set = moveSet([...local.table.values()], { ...q, initPids: [0, 1] });
+  // A stub is a program that stands in for one: an actor needs none.
+  const native = local.table.get(q.pid)?.kind !== 'actor';
+  const set = moveSet([...local.table.values()], { ...q, initPids: [0, 1], stubs: native });
   if (set.tasks.length === 0) return fail('ESRCH', `no process ${q.pid} here`);
   const reasons = [...set.reasons];
   const pids = set.tasks.map((t) => t.pid);
@@ -75,7 +80,15 @@ export async function survey(
       reasons.push({ code: 'EPINNED', pid: t.pid, detail: 'pinned here when it was started' });
   if (node.frozen) reasons.push({ code: 'EFROZEN', detail: 'this node has no lease' });
   const { preflight, streams } = node.deps.ports;
-  const owner = set.tasks[0]?.owner;
+  const away = stubs.childOf(pids);
+  if (away !== undefined)
+    reasons.push({ code: 'EPARENT', pid: away, detail: `its child ${away} is on another node` });
+  const [root] = set.tasks;
+  const leaves = set.standIn || root?.sid !== root?.pid;
+  const mine = root?.owner === undefined || pids.includes(root.owner) || !leaves;
+  if (!mine) reasons.push(...(await sharedStreams(node, root.owner as number, pids)));
+  const tasks: ExecEntry[] = mine ? set.tasks : set.tasks.map(({ owner: _, ...task }) => task);
+  const owner = tasks[0]?.owner;
   const paths = owner === undefined ? undefined : streams.paths(owner);
   const found = await preflight.inspect({
     pids,
@@ -86,7 +99,26 @@ export async function survey(
   reasons.push(...found.value.reasons);
   reasons.push(...(await roomReasons(node, found.value.bytesEstimate)));
   const files = found.value.files.map((f) => ({ ...f }));
-  return ok({ tasks: set.tasks, reasons, files, bytesEstimate: found.value.bytesEstimate });
+  const { bytesEstimate } = found.value;
+  return ok({ tasks, reasons, files, bytesEstimate, standIn: set.standIn });
+}
+
+/** Standard streams stay with the parent: a child that has one of them open cannot go without it. */
+async function sharedStreams(
+  node: LocalNode,
+  owner: number,
+  pids: readonly number[],
+): Promise<MoveReason[]> {
+  const { holders, streams } = node.deps.ports;
+  const paths = streams.paths(owner);
+  const open = paths && holders ? await holders.of(paths) : [];
+  return open
+    .filter(({ pid }) => pids.includes(pid))
+    .map(({ pid }) => ({
+      code: 'EEXTERNALFD',
+      pid,
+      detail: `has standard streams of ${owner} open, which stay with its parent`,
+    }));
 }
 
 /** Asks the target; a target that is not UP is a reason like any other. */
@@ -184,7 +216,7 @@ export class Negotiation {
       node.deps.ics.call(ics, 'route', node.num, { peer: record.peer }, { context }),
       this.request.program
         ? surveyExec(node, local, record.root)
-        : survey(node, local, { pid: record.root, ...this.request }),
+        : survey(node, local, parts.stubs, { pid: record.root, ...this.request }),
     ]);
     if (!confirmed.ok) return refusal(confirmed);
     if (!route.ok) return refusal(route);
@@ -223,6 +255,7 @@ export class Negotiation {
       copies: tasks.map(({ pid, startTicks }) => ({ pid, startTicks })),
       stoppedBefore: tasks.filter((t) => t.state === 'stopped').map((t) => t.pid),
       ...(owner === undefined ? {} : { owner }),
+      ...(found.value.standIn ? { standIn: true } : {}),
     });
   }
 }

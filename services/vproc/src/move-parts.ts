@@ -6,6 +6,7 @@ import type { LocalProcesses } from './local-processes.ts';
 import type { SourceRecord, TargetRecord } from './migrate.ts';
 import type { Moves } from './moves.ts';
 import type { Reporter } from './reporter.ts';
+import type { Stubs } from './stubs.ts';
 
 /** A record that cannot be written holds up the move: nothing is done that is not on record. */
 const recordRetryMs = 200;
@@ -16,6 +17,7 @@ export class MoveParts {
   readonly moves: Moves;
   readonly holds: Holds;
   readonly reporter: Reporter;
+  readonly stubs: Stubs;
   /** Clients attached to streams of this owner are told where it is now. */
   readonly streamsMoved: (owner: number, to: number) => void;
   /** To this node's own origin tables. */
@@ -27,6 +29,7 @@ export class MoveParts {
     moves: Moves;
     holds: Holds;
     reporter: Reporter;
+    stubs: Stubs;
     streamsMoved: (owner: number, to: number) => void;
     applyHere: (entries: readonly OriginEntry[]) => void;
   }) {
@@ -35,6 +38,7 @@ export class MoveParts {
     this.moves = q.moves;
     this.holds = q.holds;
     this.reporter = q.reporter;
+    this.stubs = q.stubs;
     this.streamsMoved = q.streamsMoved;
     this.applyHere = q.applyHere;
   }

@@ -107,7 +107,9 @@ async function dumpedTasks(
     const task = surveyed.get(pid) ?? (entry ? toMoveTask(entry) : await zombieTask(move, pid));
     if (!task) return fail('ECANCELED', `${pid} was forked meanwhile and is not known`);
     // The dump stopped them all: who was stopped before is what it says.
-    const { stopped: _, ...rest } = task;
+    const { stopped: _, owner, ...known } = task;
+    // Streams that stay behind are nobody's who goes.
+    const rest = move.record.owner === undefined || !owner ? known : { ...known, owner };
     tasks.push(dumped.stoppedBefore.includes(pid) ? { ...rest, stopped: true } : rest);
   }
   move.claimed = new Set([...move.claimed, ...tasks.map((t) => t.pid)]);

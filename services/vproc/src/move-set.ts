@@ -14,6 +14,8 @@ export interface MoveSet<T extends Kin> {
   /** The root first, then children after their parents, each generation by pid. */
   readonly tasks: T[];
   readonly reasons: MoveReason[];
+  /** The root's parent stays, and waits for a stand-in. */
+  readonly standIn: boolean;
 }
 
 /** `root` and everything below it, parents before children; empty when it is not there. */
@@ -47,36 +49,50 @@ function topOf<T extends Kin>(
 
 /**
  * The set that moves when `pid` is asked to. With `group`, it starts at the topmost ancestor of `pid`
- * in the same process group, and the whole group must lie below it.
+ * in the same process group, and the whole group must lie below it. With `stubs`, a parent may stay, and
+ * with it the session that its child is in.
  */
 export function moveSet<T extends Kin>(
   all: readonly T[],
-  q: { pid: number; group: boolean; initPids: readonly number[] },
+  q: { pid: number; group: boolean; initPids: readonly number[]; stubs?: boolean },
 ): MoveSet<T> {
   const byPid = new Map(all.map((t) => [t.pid, t]));
   const asked = byPid.get(q.pid);
-  if (!asked) return { tasks: [], reasons: [] };
+  if (!asked) return { tasks: [], reasons: [], standIn: false };
   const rootPid = q.group ? topOf(byPid, q.pid, (t) => t.pgid === asked.pgid) : q.pid;
   const tasks = subtree(all, rootPid);
-  return { tasks, reasons: staying(all, tasks, q.initPids) };
+  const [root] = tasks;
+  const standIn = q.stubs === true && root !== undefined && byPid.has(root.ppid);
+  return { tasks, reasons: staying(all, tasks, q, standIn), standIn };
 }
 
 /** One reason for each tie that the set has to what would stay. */
 function staying<T extends Kin>(
   all: readonly T[],
   tasks: readonly T[],
-  initPids: readonly number[],
+  q: { initPids: readonly number[]; stubs?: boolean },
+  standIn: boolean,
 ): MoveReason[] {
   const inSet = new Set(tasks.map((t) => t.pid));
   const reasons: MoveReason[] = [];
   const root = tasks[0];
-  if (root && !initPids.includes(root.ppid))
+  // A session and group that others lead can be made again where the child goes; one that the root leads
+  // inside of another's session cannot: a group without its parent's protection would be hung up.
+  const alone = root !== undefined && !all.some((o) => o.sid === root.sid && !inSet.has(o.pid));
+  const remade = (t: T): boolean =>
+    q.stubs === true &&
+    (standIn || alone) &&
+    t.sid === root?.sid &&
+    root.pgid !== root.pid &&
+    (t.pgid === root.pgid || inSet.has(t.pgid));
+  if (root && !standIn && !q.initPids.includes(root.ppid))
     reasons.push({
       code: 'EPARENT',
       pid: root.pid,
       detail: `its parent ${root.ppid} would stay: move that one, or with --group the whole group`,
     });
   for (const t of tasks) {
+    if (!inSet.has(t.sid) && remade(t)) continue;
     if (!inSet.has(t.sid))
       reasons.push({
         code: 'ESESSION',

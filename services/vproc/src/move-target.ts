@@ -276,6 +276,7 @@ export class TargetSide implements ActiveMove {
   private restoreTree(): Promise<Reply<RestoreResult, 'ECANCELED' | ExecErrno>> {
     const { ports, tracer } = this.parts.node.deps;
     const { owner, root, shellJob, tty, program } = this.record;
+    const [first] = this.record.tasks;
     if (program) return startInstead(ports, this.record, program);
     const path = owner === undefined ? undefined : ports.streams.tty(owner)?.path;
     return withSpan(tracer, 'criu restore', { parent: this.context.traceparent }, () =>
@@ -283,6 +284,7 @@ export class TargetSide implements ActiveMove {
         moveId: this.moveId,
         root,
         shellJob,
+        ...(first && shellJob ? { session: { sid: first.sid, pgid: first.pgid } } : {}),
         ...(tty && path ? { tty: { external: tty.external, path } } : {}),
       }),
     );

@@ -316,6 +316,8 @@ export interface RestoreRequest {
   readonly moveId: string;
   readonly root: number;
   readonly shellJob: boolean;
+  /** Of the root, where it leads no session: the session is made for it, under the same number. */
+  readonly session?: { readonly sid: number; readonly pgid: number };
   /** `external` as in the images, `path` of the slave here. */
   readonly tty?: TtyBinding;
   readonly tcpEstablished?: boolean;
@@ -424,10 +426,17 @@ export interface Halter {
 
 /** Stand-in for a child that moved while its parent stayed, so that the parent's own wait(2) works. */
 export interface Stub {
-  /** Replaces the stopped process by a stub with the same pid, parent, group and session. */
+  /**
+   * Replaces the stopped process by a stub with the same pid, parent, group and session. Idempotent. EIO:
+   * could not, and the process may be dead.
+   */
   replace(ref: ProcessRef): Promise<Reply<ProcessRef, 'ESRCH' | 'EIO'>>;
   /** The stub ends exactly as the process did elsewhere. */
   end(ref: ProcessRef, status: ExitStatus): Promise<Reply<undefined, 'ESRCH' | 'EIO'>>;
+  /** Numbers of the signals that kill(2) sent to the stub, from the `from`th on, oldest first. */
+  signals(pid: number, from: number): Promise<readonly number[]>;
+  /** It is gone: what was kept of its signals too. Idempotent. */
+  forget(pid: number): Promise<void>;
 }
 
 /** Asked only when the streams of a program seem to have nobody: daemons may have left its family. */
@@ -455,6 +464,8 @@ export interface VprocPorts {
   readonly preflight: Preflight;
   readonly stub: Stub;
   readonly halter: Halter;
+  /** Which processes stubs stand in for. Absent: kept in memory only. */
+  readonly stubRecords?: MoveRecords;
   /** Absent: only kin and session say who holds streams. */
   readonly holders?: Holders;
 }

@@ -22,6 +22,7 @@ import { Reporter } from './reporter.ts';
 import { Retention } from './retention.ts';
 import { Runs } from './run.ts';
 import { Signals } from './signals.ts';
+import { Stubs } from './stubs.ts';
 
 export interface Vproc {
   /** Resolves when this node serves; it goes on trying as long as its membership does not answer. */
@@ -68,7 +69,9 @@ export function createVproc(given: VprocDeps): Vproc {
     refresh: () => local.refresh(),
     reaped: (pid) => local.reaped(pid),
   });
-  const holds = new Holds(node, local, origin.table);
+  const stubs: Stubs = new Stubs(node, local, deps.ports.stubRecords ?? memoryRecords());
+  stubs.onGone = () => void holds.sync();
+  const holds: Holds = new Holds(node, local, origin.table, () => stubs.pids());
   const reporter = new Reporter(node, {
     current,
     elsewhere: (pid) => moves.of(pid) !== undefined || moves.whereWent(pid) !== undefined,
@@ -80,6 +83,7 @@ export function createVproc(given: VprocDeps): Vproc {
     moves,
     holds,
     reporter,
+    stubs,
     streamsMoved: (owner, to) => {
       retention.gone(owner);
       attachments.moved(owner, to);
@@ -240,6 +244,7 @@ export function createVproc(given: VprocDeps): Vproc {
       });
     const adopted = await deps.ports.streams.adopt(await migrations.pausedOwners());
     if (adopted.ok) retention.adopted(adopted.value);
+    await stubs.adopt();
     await migrations.adopt();
     await local.start();
     retention.wake();

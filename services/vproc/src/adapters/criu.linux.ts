@@ -24,6 +24,8 @@ import { WaitingCrius } from './waiting-criu.linux.ts';
 export interface LinuxCriuOptions {
   readonly criuPath: string;
   readonly nftPath: string;
+  /** Path of ssi-stub: it makes the session that a restored child is in. */
+  readonly stubPath: string;
   /** Where `Images` keeps its folders. */
   readonly imagesDir: string;
   /** `cgroup.procs` of every hierarchy that a program belongs to. */
@@ -174,11 +176,15 @@ async function restore(
     ...pipes.value.args,
   ];
   const extraFds = [...terminal.fds, ...pipes.value.fds];
-  // One that waits was started before these were open.
-  if (extraFds.length > 0) waiting.discard(request.moveId);
+  const { session } = request;
+  // One that waits was started before these were open, and outside of the session.
+  if (extraFds.length > 0 || session) waiting.discard(request.moveId);
+  const [path, ...words] = session
+    ? [options.stubPath, '--session', `${session.sid}`, `${session.pgid}`, '--', options.criuPath]
+    : [options.criuPath];
   const result =
     (await waiting.run(request.moveId, args, restoreTimeoutMs)) ??
-    (await runProgram(options.criuPath, args, {
+    (await runProgram(path ?? '', [...words, ...args], {
       timeoutMs: restoreTimeoutMs,
       extraFds,
     }));

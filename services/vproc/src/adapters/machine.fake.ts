@@ -19,6 +19,8 @@ export interface FakeProcess extends ProcessRef {
   count: number;
   /** Bytes read so far. */
   read: number;
+  /** It is a stand-in: the signals it got. */
+  stub?: number[];
 }
 
 export interface MachineOptions {
@@ -41,6 +43,10 @@ export class FakeMachine {
   readonly images = new Map<string, Map<string, Uint8Array>>();
   readonly records = new Map<string, string>();
   readonly state = new Map<string, string>();
+  readonly stubs = new Map<string, string>();
+  /** Ends that a living parent took, in order. */
+  readonly waited: { parent: number; pid: number; code: number | null; signal: string | null }[] =
+    [];
   /** By operation (`criu.restore`): how often it still fails, and how. */
   readonly failing = new Map<string, number>();
   /** Signals that reached a process, in order. */
@@ -159,7 +165,10 @@ export class FakeMachine {
     if (!p) return;
     this.remove(p);
     // A living parent takes the end itself; the guard is the parent of all others.
-    if (this.processes.has(p.ppid)) return;
+    if (this.processes.has(p.ppid)) {
+      this.waited.push({ parent: p.ppid, pid, code, signal });
+      return;
+    }
     this.exits.push({
       pid,
       startTicks: p.startTicks,
@@ -182,6 +191,7 @@ export class FakeMachine {
     if (signal !== 0) this.signals.push({ pid, signal });
     if (signal === 19) p.state = 'stopped';
     else if (signal === 18) p.state = 'running';
+    else if (p.stub && signal !== 9) p.stub.push(signal);
     else if (!harmless.has(signal)) this.exit(pid, null, `SIG${signal}`);
   }
 
@@ -206,5 +216,7 @@ const toScanned = (p: FakeProcess): ScannedProcess => ({
 
 /** Copies of a process that execute now, over all machines: a stopped or frozen copy does not. */
 export const runningCopies = (machines: Iterable<FakeMachine>, pid: number): number =>
-  [...machines].filter((m) => !m.dead && !m.frozen && m.processes.get(pid)?.state === 'running')
-    .length;
+  [...machines].filter((m) => {
+    const p = m.processes.get(pid);
+    return !m.dead && !m.frozen && p?.state === 'running' && !p.stub;
+  }).length;

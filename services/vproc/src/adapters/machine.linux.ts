@@ -32,6 +32,7 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
   const { nodeDir, toolsDir, cgroup, clock, log } = options;
   const guard = new GuardClient({ socketPath: `${nodeDir}/guard.sock`, clock });
   const procs = `${cgroup}/cgroup.procs`;
+  const stubPath = `${toolsDir}/native/ssi-stub`;
   const helpers = new Set<number>();
   const processes = linuxProcesses({ cgroupProcs: procs, nodeDir, clock, helpers });
   const streams = linuxStreamStore({ nodeDir, guard, clock, log });
@@ -46,16 +47,17 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     images: linuxImages(imagesDir),
     criu: linuxCriu({
       ...{ criuPath: `${toolsDir}/bin/criu`, nftPath: `${toolsDir}/bin/nft`, imagesDir },
-      ...{ cgroupProcs: [procs], helpers, guard, clock, log },
+      ...{ cgroupProcs: [procs], helpers, guard, clock, log, stubPath },
     }),
     records: linuxRecords(`${nodeDir}/moves`),
     state: linuxRecords(`${nodeDir}/vproc`),
+    stubRecords: linuxRecords(`${nodeDir}/stubs`),
     actorRecords: linuxRecords(`${nodeDir}/actors`),
     preflight: linuxPreflight(),
     halter: linuxHalter(clock),
     stub: linuxStub({
-      stubPath: `${toolsDir}/native/ssi-stub`,
-      signalsPath: `${nodeDir}/stub-signals`,
+      stubPath,
+      signalsDir: `${nodeDir}/stub-signals`,
     }),
     close: async () => {
       await streams.close();

@@ -12,6 +12,7 @@ import type {
   MoveRecords,
   Preflight,
   Processes,
+  ProcessRef,
   Spawner,
   Stub,
   VprocPorts,
@@ -244,10 +245,28 @@ function fakePreflight(m: FakeMachine): FakePreflight {
   };
 }
 
-const fakeStub = (): Stub => ({
-  replace: async () => fail('EIO', 'no stubs in memory'),
-  end: async () => fail('EIO', 'no stubs in memory'),
-});
+const fakeStub = (m: FakeMachine): Stub => {
+  const own = (ref: ProcessRef) => {
+    const p = m.processes.get(ref.pid);
+    return p?.startTicks === ref.startTicks ? p : undefined;
+  };
+  return {
+    async replace(ref) {
+      await sleep(m.clock, stepMs);
+      const p = own(ref);
+      if (!p) return fail('ESRCH', `no process ${ref.pid}`);
+      Object.assign(p, { stub: [], state: 'running', owner: 0, command: 'ssi-stub' });
+      return ok(ref);
+    },
+    async end(ref, { code, signal }) {
+      if (!own(ref)) return fail('ESRCH', `no process ${ref.pid}`);
+      m.exit(ref.pid, code, signal);
+      return ok();
+    },
+    signals: async (pid, from) => m.processes.get(pid)?.stub?.slice(from) ?? [],
+    forget: async () => {},
+  };
+};
 
 const fakeHalter = (m: FakeMachine): Halter => ({
   async halt(ref) {
@@ -274,7 +293,8 @@ export const fakePorts = (m: FakeMachine): FakePorts => ({
   records: fakeRecords(m, m.records, 'records.write'),
   state: fakeRecords(m, m.state, 'state.write'),
   preflight: fakePreflight(m),
-  stub: fakeStub(),
+  stub: fakeStub(m),
+  stubRecords: fakeRecords(m, m.stubs, 'stubs.write'),
   halter: fakeHalter(m),
   holders: {
     of: async (paths) => {

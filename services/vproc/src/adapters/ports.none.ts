@@ -134,7 +134,7 @@ export function noNativePorts(
       checkFiles: async () => [],
       checkNumbers: async () => [],
     },
-    stub: { replace: unable, end: unable },
+    stub: { replace: unable, end: unable, signals: async () => [], forget: async () => {} },
     halter: { halt: unable },
   };
 }
