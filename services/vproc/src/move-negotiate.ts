@@ -89,6 +89,7 @@ export async function survey(
   if (!mine) reasons.push(...(await sharedStreams(node, root.owner as number, pids)));
   const tasks: ExecEntry[] = mine ? set.tasks : set.tasks.map(({ owner: _, ...task }) => task);
   const owner = tasks[0]?.owner;
+  if (owner !== undefined) reasons.push(...(await leftHolding(node, local, owner, q)));
   const paths = owner === undefined ? undefined : streams.paths(owner);
   const found = await preflight.inspect({
     pids,
@@ -101,6 +102,29 @@ export async function survey(
   const files = found.value.files.map((f) => ({ ...f }));
   const { bytesEstimate } = found.value;
   return ok({ tasks, reasons, files, bytesEstimate, standIn: set.standIn });
+}
+
+/** Standard streams go with the tree: who stays and has one of them open would write to nobody. */
+async function leftHolding(
+  node: LocalNode,
+  local: LocalProcesses,
+  owner: number,
+  q: { pid: number; group: boolean },
+): Promise<MoveReason[]> {
+  const { holders, streams } = node.deps.ports;
+  const paths = streams.paths(owner);
+  const open = paths && holders ? await holders.of(paths) : [];
+  // Looked at again: what was forked meanwhile belongs to the tree, what ended holds nothing.
+  await local.refresh();
+  const tree = moveSet([...local.table.values()], { ...q, initPids: [0, 1] });
+  const inTree = new Set(tree.tasks.map((t) => t.pid));
+  return open
+    .filter(({ pid }) => !inTree.has(pid) && local.table.has(pid))
+    .map(({ pid }) => ({
+      code: 'EEXTERNALFD' as const,
+      pid,
+      detail: `it would stay, but has standard streams of ${owner} open, which would move`,
+    }));
 }
 
 /** Standard streams stay with the parent: a child that has one of them open cannot go without it. */
