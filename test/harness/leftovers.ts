@@ -53,6 +53,8 @@ export function footprint(cluster: string): Footprint {
       listDir(`/sys/fs/cgroup${h}/ssi/${cluster}`).map((d) => `${h}/ssi/${cluster}/${d}`),
     ),
     nftTables: nft.split('\n').filter(Boolean).sort(),
-    folders: existsSync(`/run/ssi/clusters/${cluster}`) ? [`/run/ssi/clusters/${cluster}`] : [],
+    folders: [`/run/ssi/clusters/${cluster}`, `/run/ssi/node/${cluster}`].filter((d) =>
+      existsSync(d),
+    ),
   };
 }
