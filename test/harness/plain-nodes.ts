@@ -15,6 +15,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { createSsi, natsLink, type Ssi } from '@ssi/client';
+import { markedTasks } from './host-proc.ts';
 import { waitUntil } from './wait-until.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -112,6 +113,22 @@ export async function startPlainNodes(count: number): Promise<PlainNodes> {
   const stop = async (): Promise<void> => {
     await Promise.all(clients.map((c) => c.close()));
     await Promise.all([...children.keys()].map(end));
+    // Membership's standby is nobody's child here: it would go on where the active one ended.
+    await waitUntil(
+      'every process of it has ended',
+      () => {
+        const left = markedTasks(`SSI_CLUSTER=${cluster}`);
+        for (const { pid } of left) {
+          try {
+            process.kill(pid, 'SIGKILL');
+          } catch {
+            // It ended by itself meanwhile.
+          }
+        }
+        return left.length === 0;
+      },
+      10_000,
+    );
     rmSync(dir, { recursive: true, force: true });
   };
   try {

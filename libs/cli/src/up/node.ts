@@ -1,7 +1,7 @@
 // One node of a cluster on this machine: its control groups, the guard as pid 1 of its namespaces, its
 // interface; or, without privileges, a plain supervisor process.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import type { ClusterFile } from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { cgroupRoot, createNodeCgroup, nodeCgroup, removeCgroup } from './cgroup.ts';
@@ -174,7 +174,7 @@ async function startPlain(
 export async function killNode(cluster: ClusterFile, entry: NodeEntry): Promise<boolean> {
   const process: HostProcess = entry;
   const was = signal(process, 'SIGKILL');
-  if (cluster.mode !== 'native') signalGroup(entry.pid);
+  if (cluster.mode !== 'native') await killServices(cluster.name, entry.num);
   await until(() => !isAlive(process), 5_000);
   if (entry.cgroup) await removeCgroup(entry.cgroup);
   return was;
@@ -183,16 +183,35 @@ export async function killNode(cluster: ClusterFile, entry: NodeEntry): Promise<
 /** SIGTERM first: the guard ends its programs and services itself. */
 export async function stopNode(cluster: ClusterFile, entry: NodeEntry): Promise<void> {
   await stopProcess(entry, 3_000);
-  if (cluster.mode !== 'native') signalGroup(entry.pid);
+  if (cluster.mode !== 'native') await killServices(cluster.name, entry.num);
   if (entry.cgroup) await removeCgroup(entry.cgroup);
   if (cluster.network) await disconnectNode(cluster.network, entry.num); // gone with the namespace
 }
 
-/** A plain node's services are in its supervisor's process group. */
-function signalGroup(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch {
-    // All of them ended already.
-  }
+/** A plain node's processes lead sessions of their own: they are known by the node in their environment. */
+async function killServices(cluster: string, num: number): Promise<void> {
+  const wanted = [`SSI_CLUSTER=${cluster}`, `SSI_NODE=${num}`];
+  const living = (): number[] =>
+    readdirSync('/proc').flatMap((name) => {
+      if (!/^\d+$/.test(name) || Number(name) === process.pid) return [];
+      try {
+        const command = readFileSync(`/proc/${name}/cmdline`, 'latin1');
+        const environ = readFileSync(`/proc/${name}/environ`, 'latin1').split('\0');
+        const isOurs = /\/services\/[a-z-]+\/src\/main\.ts|node-services/.test(command);
+        return isOurs && wanted.every((v) => environ.includes(v)) ? [Number(name)] : [];
+      } catch {
+        return []; // It ended, or is somebody else's.
+      }
+    });
+  await until(() => {
+    const pids = living();
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended by itself meanwhile.
+      }
+    }
+    return pids.length === 0;
+  }, 5_000);
 }
