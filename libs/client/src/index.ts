@@ -39,7 +39,6 @@ export type { BusProbe, NatsLinkOptions } from './link.nats.ts';
 export { natsLink, probeBus } from './link.nats.ts';
 export type { ClientLink, ServingEndpoint } from './link.ts';
 export { leastLoaded } from './load.ts';
-export { originOf } from './origin.ts';
 export type { OutputCursor } from './output-cursor.ts';
 export { outputCursor } from './output-cursor.ts';
 export { createSsi, hasExited } from './ssi.ts';

@@ -6,13 +6,13 @@ import {
   type IcsErrno,
   type Op,
   type OriginEntry,
+  originOf,
   type Reply,
   type RequestOf,
   vproc,
 } from '@ssi/contracts';
 import { type CallReply, sleep } from '@ssi/ports';
 import type { ClientLink } from './link.ts';
-import { originOf } from './origin.ts';
 import type { ViewSource } from './view-source.ts';
 
 type Ops = typeof vproc.ops;

@@ -14,8 +14,8 @@ import { createEndpoint, type Endpoint } from '@ssi/ics';
 import { type Stream, seededRandom } from '@ssi/ports';
 import { pack, unpack } from 'msgpackr';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { hasNatsServer, startNatsServer } from '../../telemetry/test/nats-server.ts';
 import { incarnationOf, viewOf } from './fake-cluster.ts';
-import { hasNatsServer, startNatsServer } from './nats-server.ts';
 
 describe('client: finding a cluster', () => {
   const dir = mkdtempSync(join(tmpdir(), 'ssi-client-'));

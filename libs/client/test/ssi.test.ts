@@ -5,9 +5,8 @@ import {
   createSsi,
   kill3,
   leastLoaded,
-  originOf,
 } from '@ssi/client';
-import { fail, type OriginEntry, ok, type ProcessInfo } from '@ssi/contracts';
+import { fail, type OriginEntry, ok, originOf, type ProcessInfo } from '@ssi/contracts';
 import { describe, expect, test } from 'vitest';
 import { fakeCluster, viewOf } from './fake-cluster.ts';
 

@@ -9,6 +9,7 @@ export * from './envelope.ts';
 export * from './errno.ts';
 export * from './ics.ts';
 export * from './ids.ts';
+export * from './origin.ts';
 export * from './rendezvous.ts';
 export * from './service.ts';
 export * from './subjects.ts';

@@ -7,6 +7,8 @@ import {
   findMember,
   type Incarnation,
   type MemberId,
+  originOf,
+  originOfRange,
   type Reply,
   type ServiceEndpoint,
   sameIncarnation,
@@ -15,7 +17,6 @@ import {
 } from '@ssi/contracts';
 import type { CallContext, Clock, Ics, Log, Random, StreamListener, Streams } from '@ssi/ports';
 import type { Failpoint } from './failpoint.ts';
-import { originOf, originOfRange } from './pid.ts';
 import type { VprocPorts } from './ports.ts';
 
 export interface VprocDeps {

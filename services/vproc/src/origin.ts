@@ -6,6 +6,7 @@ import {
   type MemberId,
   type OriginEntry,
   ok,
+  originOfRange,
   type Reply,
   rangeOf,
   vproc,
@@ -14,7 +15,7 @@ import type { CallContext, ServedCall } from '@ssi/ports';
 import { untilAnswered } from './backoff.ts';
 import type { LocalNode } from './local-node.ts';
 import { numbersOf } from './move-set.ts';
-import { originOfRange, rangesOf } from './pid.ts';
+import { rangesOf } from './pid.ts';
 import {
   applyEntries,
   applyGone,

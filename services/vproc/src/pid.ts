@@ -1,20 +1,14 @@
-// Pids of the cluster: which node's range a number is from, and which node is origin of that range in
-// a view. The origin is a pure function of the view: everyone who has the view agrees, nobody asks.
-// [OpenSSI vproc: origin node, surrogate origin]
-import { findMember, pidRange, rangeOf, rendezvous, upMembers, type View } from '@ssi/contracts';
-
-/**
- * Origin of range `range`: node `range` if it is UP, else its surrogate among the UP members
- * (rendezvous hash). undefined: no node is UP, or the number is from no node's range (0).
- */
-export function originOfRange(view: View, range: number): number | undefined {
-  if (range < 1) return undefined;
-  if (findMember(view, range)?.state === 'UP') return range;
-  return rendezvous(
-    `origin:${range}`,
-    upMembers(view).map((m) => m.num),
-  );
-}
+// Pids of the cluster: which node's range a number is from, which ranges a node is origin of, and who
+// stands by for an origin. The origin itself is in the contracts. [OpenSSI vproc: surrogate origin]
+import {
+  findMember,
+  originOfRange,
+  pidRange,
+  rangeOf,
+  rendezvous,
+  upMembers,
+  type View,
+} from '@ssi/contracts';
 
 /**
  * Who becomes origin of `range` when its present origin dies: it is told the same reports, so that the
@@ -27,10 +21,6 @@ export function standbyOfRange(view: View, range: number): number | undefined {
     .filter((n) => n !== origin);
   return origin === undefined ? undefined : rendezvous(`origin:${range}`, others);
 }
-
-/** Origin of a pid in a view; undefined as for `originOfRange`. */
-export const originOf = (view: View, pid: number): number | undefined =>
-  originOfRange(view, rangeOf(pid, view.pidBits));
 
 /** Ranges that `num` is origin of, ascending: its own while it is UP, and those it stands in for. */
 export const rangesOf = (view: View, num: number): number[] =>

@@ -1,11 +1,11 @@
 // Tells origins what changed here: batched for a few ms, one report at a time to each node, built from
 // the present state when it is sent, and sent again until acknowledged. A process is told to the origin
 // of every range whose numbers it uses: pid, threads, group and session; and to who would be origin next.
-import { type OriginEntry, rangeOf, type View, vproc } from '@ssi/contracts';
+import { type OriginEntry, originOfRange, rangeOf, type View, vproc } from '@ssi/contracts';
 import { untilAnswered } from './backoff.ts';
 import type { LocalNode } from './local-node.ts';
 import { numbersOf } from './move-set.ts';
-import { originOfRange, standbyOfRange } from './pid.ts';
+import { standbyOfRange } from './pid.ts';
 
 const batchMs = 10;
 const patience = { firstMs: 50, maxMs: 1_000 };

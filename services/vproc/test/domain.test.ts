@@ -1,13 +1,14 @@
 // The pure parts of vproc, rule by rule.
 import assert from 'node:assert/strict';
 import type { OriginEntry, View } from '@ssi/contracts';
+import { originOf, originOfRange } from '@ssi/contracts';
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { applyScan } from '../src/exec-table.ts';
 import { heldNumbers, holding } from '../src/held.ts';
 import { sourceEntry, sourceMayResume, sourceTells, targetTells } from '../src/migrate.ts';
 import { moveSet, numbersOf } from '../src/move-set.ts';
-import { bornNumber, originOf, originOfRange, rangesOf, standbyOfRange } from '../src/pid.ts';
+import { bornNumber, rangesOf, standbyOfRange } from '../src/pid.ts';
 import type { ScannedProcess } from '../src/ports.ts';
 import {
   applyEntries,

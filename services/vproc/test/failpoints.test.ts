@@ -1,10 +1,9 @@
 // A move with a death at every phase boundary: of the source's or the target's vproc, which starts again,
 // or of a whole node. At no instant do two copies run, and in the end one does, unless its node died.
 import assert from 'node:assert/strict';
-import { vproc } from '@ssi/contracts';
+import { originOfRange, vproc } from '@ssi/contracts';
 import { describe, test } from 'vitest';
 import { type FailpointName, failpoints } from '../src/index.ts';
-import { originOfRange } from '../src/pid.ts';
 import { FakeCluster } from './fake-cluster.ts';
 import { assertLines } from './lines.ts';
 

@@ -1,10 +1,9 @@
 // Random fork, setsid, setpgid, exit, migrate, and deaths of vproc, on three nodes, against one machine
 // that does the same without moving anything: in the end the tables are equal, and so is what runs.
 import assert from 'node:assert/strict';
-import { vproc } from '@ssi/contracts';
+import { originOf, vproc } from '@ssi/contracts';
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
-import { originOf } from '../src/pid.ts';
 import { FakeCluster } from './fake-cluster.ts';
 
 interface OracleProcess {

@@ -1,11 +1,10 @@
 // vproc wired to memory twins: signals, groups, origins and their surrogates, attached clients, and a
 // service that is killed and takes everything over again.
 import assert from 'node:assert/strict';
-import { attachKind, vproc } from '@ssi/contracts';
+import { attachKind, originOfRange, vproc } from '@ssi/contracts';
 import { Packr } from 'msgpackr';
 import { describe, test } from 'vitest';
 import { Life } from '../src/adapters/ports.fake.ts';
-import { originOfRange } from '../src/pid.ts';
 import { FakeCluster } from './fake-cluster.ts';
 import { assertLines } from './lines.ts';
 
