@@ -1,6 +1,9 @@
 // What bad input gets on a real cluster: an errno, an exit code and what to do next; never a stack trace,
 // never a process lost.
-import { existsSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { program } from '../harness/busy.ts';
 import { canRunNative, startCluster, type TestCluster, waitForStates } from '../harness/cluster.ts';
@@ -185,6 +188,40 @@ describe.skipIf(!canRunNative)('end to end: bad input', { timeout: 60_000 }, () 
     expect(ps.find((p) => p.pid === pid)?.state).toMatch(/^(running|sleeping)$/);
     await json('migrate', String(pid), '2', '--json');
     await json('migrate', String(pid), '1', '--json');
+  });
+
+  test("a second machine with a living node's number, the master's too: EEXIST, and it goes", async () => {
+    const before = await json<{ master: number; transid: number }>('view', '--json');
+    const [slave = 0] = [1, 2, 3].filter((n) => n !== before.master);
+    for (const [num, other] of [
+      [before.master, slave],
+      [slave, before.master],
+    ] as const) {
+      const host = cluster.file().nodes.find((n) => n.num === other);
+      if (!host) throw new Error(`no node ${other}`);
+      const home = mkdtempSync(`${tmpdir()}/ssi-namesake-`);
+      const main = fileURLToPath(new URL('../../services/membership/src/main.ts', import.meta.url));
+      const enter = ['-t', String(host.pid), '-n', process.execPath, main];
+      const second = spawnSync('nsenter', enter, {
+        encoding: 'utf8',
+        timeout: 30_000,
+        env: {
+          ...process.env,
+          SSI_CLUSTER: cluster.name,
+          SSI_NODE: String(num),
+          SSI_NATS: cluster.file().nats,
+          SSI_NODE_DIR: home,
+          SSI_STATE_DIR: home,
+          SSI_STANDBY: '0',
+        },
+      });
+      rmSync(home, { recursive: true });
+      expect(second.status, second.stderr).toBe(1);
+      expect(second.stdout + second.stderr).toContain(`EEXIST: node number ${num} is in use`);
+    }
+    const after = await json<{ master: number; transid: number }>('view', '--json');
+    expect(after).toEqual(before);
+    expect(await nodeOf(pid)).toBe(1);
   });
 
   test('a dead target: EHOSTDOWN', async () => {

@@ -24,6 +24,8 @@ export interface Life {
   perform(effect: LifeEffect): void;
   /** The KV was read: an exclusion in it is learnt, whatever else it says is not obeyed. */
   onFound(found: Found): void;
+  /** A living master has this node's number. */
+  onNumberTaken(): void;
   /** Why this node can't be a member, for people and for `status`. */
   trouble(): string | undefined;
 }
@@ -51,6 +53,7 @@ export function createLife(
   const { clock, kv, ics, log, config, heartbeats } = deps;
   let looking = 0;
   let trouble: string | undefined;
+  let takenMs = Number.NEGATIVE_INFINITY;
   let birth: Promise<void> = Promise.resolve();
 
   async function findCluster(): Promise<void> {
@@ -125,7 +128,7 @@ export function createLife(
       await on.joinSelf(request);
       return false;
     }
-    if (view.master === state.id.num) return false;
+    if (view.master === state.id.num) return askNamesake(view);
     const reply = await ics.call(clms, 'join', view.master, request, { timeoutMs: 2_000 });
     if (reply.ok) {
       trouble = undefined;
@@ -134,6 +137,24 @@ export function createLife(
     }
     trouble = `${reply.errno}: ${reply.detail}`;
     log.debug('join not answered yet', { errno: reply.errno, detail: reply.detail });
+    return false;
+  }
+
+  /**
+   * The master has this number: a former life of this machine, until another is master, or a second
+   * machine's. Only its own word tells which, and only the bus has both.
+   */
+  function askNamesake(view: View): false {
+    heartbeats.send(state.id.num, {
+      type: 'ping',
+      from: state.id,
+      ping: 0,
+      transid: view.transid,
+    });
+    const taken = clock.nowMs() - takenMs < 10 * config.timing.beatMs;
+    trouble = taken
+      ? `EEXIST: node number ${state.id.num} is in use by the master`
+      : `node ${state.id.num} is the master of the last view`;
     return false;
   }
 
@@ -198,6 +219,11 @@ export function createLife(
 
   return {
     trouble: () => trouble,
+    onNumberTaken() {
+      takenMs = clock.nowMs();
+      // It is heard: nobody may stand against it, least of all by its own vote.
+      state.heardMasterMs = takenMs;
+    },
     onFound({ record }) {
       if (record && record.clusterId === state.clusterId && state.role !== 'master')
         learnExclusion(record.view);

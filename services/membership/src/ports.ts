@@ -20,7 +20,8 @@ export interface HeartbeatPeer {
 
 /**
  * Datagrams between memberships: unordered, lossy, each at most once. Every message goes by all ways
- * there are at the same time; the first copy counts. A node without known addresses is tried on the bus.
+ * there are at the same time; the first copy counts. A node without known addresses is tried on the bus:
+ * so is this node's own number, where another machine may have it by mistake.
  */
 export interface Heartbeats {
   send(to: number, message: HeartbeatMessage): void;

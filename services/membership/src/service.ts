@@ -2,7 +2,7 @@
 // says what this life is. No rule lives here.
 
 import { runMachine } from '@ssi/actor';
-import { clms, fail, ok, type Reply, talksIn, type View } from '@ssi/contracts';
+import { clms, fail, ok, type Reply, sameIncarnation, talksIn, type View } from '@ssi/contracts';
 import { createElection, type Won } from './election.ts';
 import { createLife } from './life.ts';
 import { createLocalServices } from './local-services.ts';
@@ -160,8 +160,9 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
   }
 
   function onMessage(m: HeartbeatMessage): void {
-    if (state.stopped || m.from.num === state.id.num) return;
-    if (m.type === 'beat') member.onBeat(m);
+    if (state.stopped) return;
+    if (m.from.num === state.id.num) onNamesake(m);
+    else if (m.type === 'beat') member.onBeat(m);
     else if (m.type === 'ack') reign?.master.onAck(m);
     else if (m.type === 'ping') reign?.master.onPing(m);
     else if (m.type === 'pong') member.onPong(m);
@@ -172,6 +173,14 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
       election.onRefused(m);
       reign?.master.onRefused(m);
     } else member.onRelease(m);
+  }
+
+  /** Another life of this number speaks: a master with a mandate says so, a joiner asks. */
+  function onNamesake(m: HeartbeatMessage): void {
+    if (sameIncarnation(m.from.incarnation, state.id.incarnation)) return;
+    if (m.type === 'ping') reign?.master.onPing(m);
+    else if (m.type === 'excluded' && sameIncarnation(m.to, state.id.incarnation))
+      life.onNumberTaken();
   }
 
   function tick(): void {

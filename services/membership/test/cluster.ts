@@ -7,11 +7,15 @@ import { createKvMemory, KvMemoryBucket } from '@ssi/stores';
 import { createFakeDisk, type FakeDisk } from '../src/adapters/disk.fake.ts';
 import { createFakeGuard, type FakeGuard } from '../src/adapters/guard.fake.ts';
 import { createFakeHeartbeats, type FakeHeartbeats } from '../src/adapters/heartbeats.fake.ts';
+import type { HeartbeatMessage } from '../src/messages.ts';
 import type { Fence } from '../src/ports.ts';
 import type { QuorumOptions } from '../src/quorum.ts';
 import { createMembership, type Membership } from '../src/service.ts';
 import { timing } from '../src/timing.ts';
 import { type VirtualClock, virtualClock } from './virtual-clock.ts';
+
+/** Where a second machine with node number `num` is kept. */
+export const namesakeOf = (num: number): number => num + 2_000;
 
 type AnyHandler = (request: unknown, call: unknown) => unknown;
 
@@ -84,10 +88,11 @@ export class Cluster {
   }
 
   /** Starts (again) node `num`; `process` only: the guard and its programs lived on. */
-  async start(num: number, q: { process?: boolean } = {}): Promise<TestNode> {
-    const old = this.nodes.get(num);
-    const disk = this.disks.get(num) ?? createFakeDisk();
-    this.disks.set(num, disk);
+  async start(num: number, q: { process?: boolean; namesake?: boolean } = {}): Promise<TestNode> {
+    const key = q.namesake ? namesakeOf(num) : num;
+    const old = this.nodes.get(key);
+    const disk = this.disks.get(key) ?? createFakeDisk();
+    this.disks.set(key, disk);
     if (!q.process) disk.reboot();
     const gate = { paused: false, dead: false };
     const clock = this.clock.forNode(gate);
@@ -98,16 +103,18 @@ export class Cluster {
     const heartbeats = createFakeHeartbeats(num, (from, to, message) => {
       if (gate.dead || this.random.float() < (this.options.loss ?? 0)) return;
       this.clock.after(0.2 + this.random.float(), () => {
-        const target = this.nodes.get(to);
-        if (!target || !this.reaches(from, to)) return;
-        const deliver = (): void => {
-          if (target.gate.dead) return;
-          if (target.gate.paused) this.clock.after(10, deliver);
-          else target.heartbeats.deliver(message);
-        };
-        deliver();
+        // The bus takes what is for a number to whoever listens by that number, but not back.
+        for (const at of [to, namesakeOf(to)]) {
+          const target = this.nodes.get(at);
+          if (target && at !== key && this.reaches(from, to)) deliverTo(target, message);
+        }
       });
     });
+    const deliverTo = (target: TestNode, message: HeartbeatMessage): void => {
+      if (target.gate.dead) return;
+      if (target.gate.paused) this.clock.after(10, () => deliverTo(target, message));
+      else target.heartbeats.deliver(message);
+    };
     const bucketKv = createKvMemory(this.bucket);
     const away = () => fail('EHOSTUNREACH', 'cut off');
     const membership = await createMembership({
@@ -161,7 +168,7 @@ export class Cluster {
       handlers.set(`${service}.view`, () => ok(undefined));
       handlers.get('clms.attach')?.({ service, bootId: '00000000000000aa', pid: 1 }, undefined);
     }
-    this.nodes.set(num, node);
+    this.nodes.set(key, node);
     return node;
   }
 

@@ -414,6 +414,26 @@ describe('CLMS: restart, leave, numbers', () => {
     expect(first.membership.lifeState()).toBe('UP');
   });
 
+  test.each([1, 3])(
+    'EEXIST: of %i nodes, one more with the number of the master: refused',
+    async (n) => {
+      await up(n);
+      const master = masterOf(cluster, 1);
+      const before = cluster.view(1);
+      const second = await cluster.start(master, { namesake: true });
+      let refused: string | undefined;
+      void second.membership.ended.then((reason) => {
+        refused = reason;
+      });
+      await cluster.until(() => refused !== undefined, 10_000, 'the second is refused');
+      expect(refused).toMatch(/^EEXIST: node number \d is in use/);
+      expect(second.membership.state.role).toBe('slave');
+      expect(cluster.view(1)).toEqual(before);
+      expect(cluster.node(master).guard.frozen).toBe(false);
+      expect(cluster.faults).toEqual([]);
+    },
+  );
+
   test('EREMCHG names the master; ENETDOWN and EHOSTDOWN from confirm', async () => {
     await up(3);
     const master = masterOf(cluster, 1);

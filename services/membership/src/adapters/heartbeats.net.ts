@@ -46,7 +46,8 @@ export async function openHeartbeats(q: {
     const parsed = packet.safeParse(decoded);
     if (!parsed.success) return;
     const [from, fromChannel, number, message] = parsed.data;
-    if (message.from.num !== from || from === num) return;
+    // Its own, back from the bus. Another machine's with this number is heard: that is how it learns.
+    if (message.from.num !== from || fromChannel === channel) return;
     if (copies.take(from, fromChannel, number)) handler(message);
   }
 
