@@ -36,6 +36,7 @@ export async function createNetwork(
       const done = await ip(...args);
       if (!done.ok) return done;
     }
+    await besideDocker('-I', bridge);
     return ok(network);
   }
   return fail('EADDRINUSE', 'every 198.18.x.0/24 is in use on this machine');
@@ -70,4 +71,15 @@ export async function connectNode(
 export const disconnectNode = (network: ClusterNetwork, num: number) =>
   ip('link', 'del', vethName(network, num));
 
-export const removeNetwork = (network: ClusterNetwork) => ip('link', 'del', network.bridge);
+export async function removeNetwork({ bridge }: ClusterNetwork) {
+  await besideDocker('-D', bridge);
+  return ip('link', 'del', bridge);
+}
+
+/**
+ * Docker has the kernel pass what a bridge carries through iptables too, and drops what it does not know:
+ * its chain for others' rules lets our nodes reach each other. Without Docker there is no such chain, and
+ * the command fails as it should. [docker: packet filtering and firewalls, DOCKER-USER]
+ */
+const besideDocker = (verb: '-I' | '-D', bridge: string) =>
+  command('iptables', ['-w', verb, 'DOCKER-USER', '-i', bridge, '-o', bridge, '-j', 'ACCEPT']);
