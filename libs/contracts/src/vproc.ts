@@ -403,8 +403,13 @@ export const vproc = defineContract('vproc', 1, {
       incarnation,
       entries: z.array(originEntry),
       gone: z.array(pid),
+      /** The sender has just started: ends that it had not told before may be unknown to the receiver. */
+      started: z.boolean().optional(),
     }),
-    reply: z.object({}),
+    reply: z.object({
+      /** Only for `started`: the pids that the receiver believes to execute at the sender. */
+      here: z.array(pid).optional(),
+    }),
     errnos: ['EREMCHG', 'ESTALE', 'EAGAIN'],
     priority: 2,
   }),

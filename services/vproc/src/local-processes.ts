@@ -6,6 +6,7 @@ import {
   type ExecEntry,
   type Identity,
   type RunTraits,
+  type ScanDiff,
   toOriginEntry,
 } from './exec-table.ts';
 import type { LocalNode } from './local-node.ts';
@@ -147,7 +148,7 @@ export class LocalProcesses {
       bornHere: (ref) => this.bornHere(ref),
       isOwner: (pid) => this.node.deps.ports.streams.paths(pid) !== undefined,
     });
-    this.table = diff.table;
+    this.table = await this.ownersFound(diff);
     const gone: number[] = [];
     for (const e of diff.gone) {
       this.forget(e);
@@ -161,6 +162,19 @@ export class LocalProcesses {
       changed: diff.changed.map((e) => toOriginEntry(e, this.node.num)),
       gone,
     });
+  }
+
+  /** Who lost its parent before any scan saw the two together: its descriptors say whose streams it holds. */
+  private async ownersFound(diff: ScanDiff): Promise<ReadonlyMap<number, ExecEntry>> {
+    const { holders } = this.node.deps.ports;
+    const table = new Map(diff.table);
+    for (const e of diff.changed) {
+      if (!holders || e.owner !== undefined || e.kind === 'actor') continue;
+      if (this.table.get(e.pid)?.startTicks === e.startTicks) continue;
+      const owner = await holders.ownerOf(e.pid);
+      if (owner !== undefined) table.set(e.pid, { ...e, owner });
+    }
+    return table;
   }
 
   private await(entry: ExecEntry): void {

@@ -98,7 +98,13 @@ const machine = env.SSI_CGROUP
   ? linuxMachine({ nodeDir, toolsDir, cgroup: env.SSI_CGROUP, clock, log })
   : undefined;
 const ports = machine
-  ? { ...machine, holders: linuxHolders({ cgroupProcs: `${env.SSI_CGROUP}/cgroup.procs` }) }
+  ? {
+      ...machine,
+      holders: linuxHolders({
+        cgroupProcs: `${env.SSI_CGROUP}/cgroup.procs`,
+        streams: machine.streams,
+      }),
+    }
   : noNativePorts(
       {
         records: linuxRecords(`${nodeDir}/moves`),

@@ -127,15 +127,18 @@ export class Origin {
       incarnation: MemberId['incarnation'];
       entries: OriginEntry[];
       gone: number[];
+      started?: boolean | undefined;
     },
     call: ServedCall,
-  ): Promise<Reply<Record<string, never>, 'EREMCHG' | 'ESTALE' | 'EAGAIN'>> {
+  ): Promise<Reply<{ here?: number[] }, 'EREMCHG' | 'ESTALE' | 'EAGAIN'>> {
     const view = await this.node.atView(call.transid, readyMs);
     if (!view) return fail('EAGAIN', 'this node has not heard of your view yet');
     if (this.node.isGone({ num: request.node, incarnation: request.incarnation }))
       return fail('ESTALE', 'that incarnation is DOWN');
     this.apply(request.entries, request.gone, request.node);
-    return ok({});
+    if (!request.started) return ok({});
+    const there = [...this.table.values()].filter((e) => e.node === request.node);
+    return ok({ here: there.filter((e) => e.phase !== 'exited').map((e) => e.pid) });
   }
 
   async wait(

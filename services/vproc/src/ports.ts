@@ -187,6 +187,8 @@ export interface StreamStore {
   ttySize(owner: number): TtySize | undefined;
   /** Where the descriptors of the owner's program lead; undefined: no streams. */
   paths(owner: number): StreamPaths | undefined;
+  /** Whose path this is; undefined: of no streams here. */
+  ownerAt(path: string): number | undefined;
   /**
    * Bytes of the log from `offset`, at most `maxBytes`, empty at the end (eof says whether more can come).
    * `offset` of the reply is higher than asked for where the log no longer has the beginning.
@@ -439,10 +441,12 @@ export interface Stub {
   forget(pid: number): Promise<void>;
 }
 
-/** Asked only when the streams of a program seem to have nobody: daemons may have left its family. */
+/** Who holds standard streams, by the descriptors that are open: daemons may have left their family. */
 export interface Holders {
-  /** Programs of the node that have one of the paths open. */
+  /** Programs of the node that have one of the paths open. Looks at all of them: asked seldom. */
   of(paths: StreamPaths): Promise<readonly ProcessRef[]>;
+  /** Whose streams the process has open, those of its lowest descriptor first; undefined: nobody's. */
+  ownerOf(pid: number): Promise<number | undefined>;
 }
 
 /** All of a node's machine that vproc uses, as `createVproc` takes it. */

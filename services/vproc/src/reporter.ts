@@ -1,7 +1,14 @@
 // Tells origins what changed here: batched for a few ms, one report at a time to each node, built from
 // the present state when it is sent, and sent again until acknowledged. A process is told to the origin
 // of every range whose numbers it uses: pid, threads, group and session; and to who would be origin next.
-import { type OriginEntry, originOfRange, rangeOf, type View, vproc } from '@ssi/contracts';
+import {
+  type OriginEntry,
+  originOfRange,
+  type ReplyOf,
+  rangeOf,
+  type View,
+  vproc,
+} from '@ssi/contracts';
 import { untilAnswered } from './backoff.ts';
 import type { LocalNode } from './local-node.ts';
 import { numbersOf } from './move-set.ts';
@@ -72,6 +79,33 @@ export class Reporter {
   /** What is pending goes at once, not after the batch's few ms. */
   nudge(): void {
     this.flush();
+  }
+
+  /**
+   * After a start: what ended and was not told before this service died. Each peer says whom it believes to
+   * be here, and hears who of them is not.
+   */
+  async correct(): Promise<void> {
+    const { clock } = this.node.deps;
+    await Promise.all(
+      this.node.peers().map((peer) => {
+        const wanted = (): boolean => !this.node.stopped && this.node.memberUp(peer) !== undefined;
+        return untilAnswered(clock, patience, wanted, () => this.correctAt(peer));
+      }),
+    );
+  }
+  private async correctAt(peer: number): Promise<true | undefined> {
+    const reply = await this.report(peer, { started: true });
+    if (!reply) return undefined;
+    const entries: OriginEntry[] = [];
+    const gone: number[] = [];
+    for (const pid of reply.here ?? []) {
+      const now = this.source.current(pid);
+      if (now?.phase === 'exited') entries.push(now);
+      else if (!now && !this.source.elsewhere(pid)) gone.push(pid);
+    }
+    if (entries.length + gone.length === 0) return true;
+    return (await this.report(peer, { entries, gone })) && true;
   }
 
   private rangesOf(e: Pick<OriginEntry, 'pid'> & Partial<OriginEntry>): number[] {
@@ -148,8 +182,7 @@ export class Reporter {
     while (wanted()) {
       const done = await untilAnswered(this.node.deps.clock, patience, wanted, async () => {
         const batch = this.take(mine(), batchMax);
-        const reply = await this.report(to, batch.entries, batch.gone);
-        if (reply) return true;
+        if (await this.report(to, batch)) return true;
         // What changed again meanwhile is marked already, and newer.
         for (const t of batch.taken)
           if (!this.pending.get(t.range)?.has(t.pid)) this.mark(t.range, t.pid, t.gone);
@@ -161,12 +194,17 @@ export class Reporter {
     if (this.pending.size > 0) this.schedule();
   }
 
-  private async report(to: number, entries: OriginEntry[], gone: number[]): Promise<boolean> {
+  private async report(
+    to: number,
+    q: { entries?: OriginEntry[]; gone?: number[]; started?: true },
+  ): Promise<ReplyOf<(typeof vproc)['ops']['report']> | undefined> {
     const self = this.node.self;
-    if (!self) return false;
+    if (!self) return undefined;
+    const { entries = [], gone = [], started } = q;
     const request = { node: self.num, incarnation: self.incarnation, entries, gone };
-    const reply = await this.node.deps.ics.call(vproc, 'report', to, request);
-    return reply.ok;
+    const asked = started ? { ...request, started } : request;
+    const reply = await this.node.deps.ics.call(vproc, 'report', to, asked);
+    return reply.ok ? reply.value : undefined;
   }
 }
 

@@ -255,6 +255,7 @@ export function createVproc(given: VprocDeps): Vproc {
     node.claimed = true;
     watchCluster();
     await link.attach();
+    void reporter.correct();
     if (deps.setMap) void followMap(node, deps.setMap);
   }
 

@@ -1,12 +1,14 @@
-// Who has the standard streams of a program open, by looking at every program's descriptors. Costs one
-// readlink a descriptor, so it is asked once in the life of a stream. [proc_pid_fd(5)]
+// Who has the standard streams of a program open, by looking at descriptors. Costs one readlink for each,
+// so all programs are asked once in the life of a stream only. [proc_pid_fd(5)]
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import type { Holders, ProcessRef, StreamPaths } from '../ports.ts';
+import type { Holders, ProcessRef, StreamPaths, StreamStore } from '../ports.ts';
+import { readLinks } from './descriptors.ts';
 import { readStat } from './procfs.linux.ts';
 
 export function linuxHolders(options: {
   /** `cgroup.procs` of the programs cgroup. */
   readonly cgroupProcs: string;
+  readonly streams: Pick<StreamStore, 'ownerAt'>;
 }): Holders {
   return {
     async of(paths: StreamPaths): Promise<readonly ProcessRef[]> {
@@ -23,6 +25,13 @@ export function linuxHolders(options: {
         if (stat) found.push({ pid, startTicks: stat.startTicks });
       }
       return found;
+    },
+    async ownerOf(pid) {
+      for (const link of readLinks(pid)) {
+        const owner = options.streams.ownerAt(link);
+        if (owner !== undefined) return owner;
+      }
+      return undefined;
     },
   };
 }

@@ -301,6 +301,7 @@ export const fakePorts = (m: FakeMachine): FakePorts => ({
       const owner = Number(('in' in paths ? paths.in : paths.tty).split('/')[2]);
       return m.scan().filter((p) => m.processes.get(p.pid)?.owner === owner);
     },
+    ownerOf: async (pid) => m.processes.get(pid)?.owner || undefined,
   },
 });
 

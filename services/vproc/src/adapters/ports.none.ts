@@ -95,6 +95,7 @@ export function noNativePorts(
       tty: () => undefined,
       ttySize: () => undefined,
       paths: () => undefined,
+      ownerAt: () => undefined,
       read: absent,
       onChange: () => nothing,
       append: absent,

@@ -144,6 +144,8 @@ export function fakeStreams(machine: FakeMachine): StreamStore {
       of(owner)?.tty ? { external: `tty[${owner}:1]`, path: `/dev/pts/${owner}` } : undefined,
     ttySize: (owner) => of(owner)?.tty,
     paths: (owner) => (of(owner) ? pathsOf(owner) : undefined),
+    ownerAt: (path) =>
+      [...files.owners.keys()].find((o) => Object.values(pathsOf(o)).includes(path)),
     async read(owner, name, offset, maxBytes) {
       const f = of(owner);
       if (!f) return missing;

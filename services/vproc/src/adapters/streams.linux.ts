@@ -124,6 +124,11 @@ export function linuxStreamStore(options: StreamStoreOptions): LinuxStreamStore 
     tty: (owner): TtyBinding | undefined => owners.get(owner)?.binding(),
     ttySize: (owner) => owners.get(owner)?.ttySize(),
     paths: (owner) => owners.get(owner)?.paths(),
+    ownerAt: (path) => {
+      if (path === '/dev/null') return undefined;
+      for (const [owner, s] of owners) if (Object.values(s.paths()).includes(path)) return owner;
+      return undefined;
+    },
     read: async (owner, name, offset, maxBytes) => {
       const streams = owners.get(owner);
       return streams
