@@ -15,6 +15,7 @@ import {
   upMembers,
   type View,
 } from '@ssi/contracts';
+import type { RouterLink } from '@ssi/ics';
 import type { CallContext, Clock, Ics, Log, Random, StreamListener, Streams } from '@ssi/ports';
 import type { Failpoint } from './failpoint.ts';
 import type { VprocPorts } from './ports.ts';
@@ -53,6 +54,7 @@ export class LocalNode {
   claimed = false;
   stopped = false;
   listener: StreamListener | undefined;
+  private router: RouterLink | undefined;
   private readonly viewListeners = new Set<(view: View, before: View | undefined) => void>();
 
   constructor(deps: VprocDeps) {
@@ -65,10 +67,22 @@ export class LocalNode {
     this.leased = leased;
     // With what this node is: calls that name no incarnation are refused by every other node.
     this.deps.ics.setView(view, self);
+    this.router?.self(self);
     const before = this.view;
     if (before && view.transid <= before.transid) return;
     this.view = view;
     for (const listener of [...this.viewListeners]) listener(view, before);
+  }
+
+  /** From now on the router hears of each life of this node. */
+  followRouter(router: RouterLink): void {
+    this.router = router;
+    if (this.self) router.self(this.self);
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.router?.stop();
   }
 
   /** Calls back with every newer view. Returns how to end that. */

@@ -1,6 +1,7 @@
 // Wires vproc together: which part serves which operation, and the order of a start. The same code runs
 // in production, hosted with others, and in the simulator: all it touches of the world is in VprocDeps.
 import { fail, type MemberId, type OriginEntry, ok, upMembers, vproc } from '@ssi/contracts';
+import { linkRouter } from '@ssi/ics';
 import type { Handlers, ServedCall } from '@ssi/ports';
 import { spawnActor } from './actor-spawn.ts';
 import { Actors } from './actors.ts';
@@ -11,7 +12,6 @@ import { toOriginEntry, toProcessInfo } from './exec-table.ts';
 import { Holds } from './holds.ts';
 import { LocalNode, type VprocDeps } from './local-node.ts';
 import { LocalProcesses } from './local-processes.ts';
-import { followMap } from './map-follower.ts';
 import { MembershipLink } from './membership-link.ts';
 import { Migrations } from './migrations.ts';
 import { MoveParts } from './move-parts.ts';
@@ -256,13 +256,13 @@ export function createVproc(given: VprocDeps): Vproc {
     watchCluster();
     await link.attach();
     void reporter.correct();
-    if (deps.setMap) void followMap(node, deps.setMap);
+    if (deps.setMap) node.followRouter(linkRouter({ ...deps, setMap: deps.setMap }));
   }
 
   return {
     start,
     async stop() {
-      node.stopped = true;
+      node.stop();
       actors.stop();
       await node.listener?.close();
     },

@@ -4,13 +4,13 @@ import {
   type ActorExit,
   type ActorInfo,
   clms,
-  ics as icsContract,
   type MemberId,
   type ServiceEndpoint,
   sameIncarnation,
   type View,
   vproc,
 } from '@ssi/contracts';
+import { linkRouter, type RouterLink } from '@ssi/ics';
 import type { Clock, Ics, Timer } from '@ssi/ports';
 
 /** Membership tells the view every second; without it for this long nobody vouches for the lease. */
@@ -51,11 +51,13 @@ export class Registration {
   private announcing = false;
   private again = false;
   private stopped = false;
+  private readonly router: RouterLink;
   private readonly timers = new Set<Timer>();
   private vouched = false;
 
   constructor(deps: RegistrationDeps) {
     this.deps = deps;
+    this.router = linkRouter({ ...deps, setMap: deps.setMap ?? (() => {}) });
     this.attachLoop();
     this.announceLoop();
   }
@@ -68,6 +70,7 @@ export class Registration {
   view(q: { view: View; self: MemberId; leased: boolean }): void {
     const before = this.self;
     this.deps.ics.setView(q.view, q.self);
+    this.router.self(q.self);
     this.self = q.self;
     this.leased = q.leased;
     this.heardMs = this.deps.clock.nowMs();
@@ -88,6 +91,7 @@ export class Registration {
 
   stop(): void {
     this.stopped = true;
+    this.router.stop();
     for (const timer of this.timers) timer.cancel();
   }
 
@@ -117,26 +121,10 @@ export class Registration {
       if (this.stopped) return;
       if (reply.ok) {
         this.view(reply.value);
-        void this.register();
         this.announce();
       }
       this.after(reply.ok ? silenceMs / 10 : againMs, () => this.attachLoop());
     });
-  }
-
-  private async register(): Promise<void> {
-    const { ics, node, tcp, setMap } = this.deps;
-    if (!this.self) return;
-    const { incarnation } = this.self;
-    const endpoint = { node, incarnation, service: 'actor', bootId: ics.self.bootId };
-    const reply = await ics.call(
-      icsContract,
-      'register',
-      node,
-      { ...endpoint, tcp: tcp.map((t) => ({ ...t })) },
-      { timeoutMs: answerMs },
-    );
-    if (reply.ok && !this.stopped) setMap?.(reply.value.map);
   }
 
   private announceLoop(): void {
