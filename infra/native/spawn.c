@@ -4,13 +4,15 @@
  * `error ERRNO text` and ends with 1.
  *
  *   ssi-spawn [--ns PID] [--cgroup PROCSFILE]... [--pid N] [--uid U --gid G] [--cwd D]
- *             [--in PATH] [--out PATH] [--err PATH] [--tty PATH] [--fd N=PATH:FLAGS]... [--parent-me | --stopped] -- CMD ARGS...
+ *             [--in PATH] [--out PATH] [--err PATH] [--tty PATH] [--fd N=PATH:FLAGS]... [--io-uring]
+ *             [--parent-me | --stopped] -- CMD ARGS...
  *
  * --ns enters the namespaces of that process (seen from here); --cgroup may be given several times (v1);
  * --stopped leaves it stopped by SIGSTOP, execve(2) done and no instruction of the program executed.
  * --parent-me leaves the starter of ssi-spawn as the parent. FLAGS: r w rw, a append, n nonblock.
+ * io_uring_setup(2) gives ENOSYS unless --io-uring is given: criu cannot dump a ring, and programs do without.
  * A descriptor not named is /dev/null; every path is opened inside the node, so that criu can name it.
- * [clone3(2), setns(2), credentials(7)]
+ * [clone3(2), setns(2), credentials(7), seccomp(2)]
  *
  * cc -std=c11 -O2 -Wall -Wextra -o ssi-spawn spawn.c
  */
@@ -19,11 +21,14 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +54,7 @@ static struct {
   pid_t ns, pid;
   long uid, gid;
   const char *cwd, *tty;
-  bool parent_me, stopped;
+  bool parent_me, stopped, io_uring;
   char **command;
 } option = {.uid = -1, .gid = -1, .cwd = "/"};
 static const char *cgroups[cgroups_max];
@@ -100,6 +105,10 @@ static void parse(int count, char **argument) {
     }
     if (!strcmp(name, "--stopped")) {
       option.stopped = true;
+      continue;
+    }
+    if (!strcmp(name, "--io-uring")) {
+      option.io_uring = true;
       continue;
     }
     if (i + 1 >= count) fail_with(EINVAL, name);
@@ -200,6 +209,21 @@ static void place_files(void) {
   for (int i = 3; i < file_count; i++) fcntl(files[i].target, F_SETFD, 0);
 }
 
+/*
+ * By CAP_SYS_ADMIN instead of no_new_privs, so that setuid programs below stay what they are; ENOSYS gives
+ * them no other kernel than many have. From Linux 5.1 on a call's number is the same on every architecture.
+ */
+static void refuse_io_uring(void) {
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
+  need((int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter), "seccomp");
+}
+
 static void take_identity(void) {
   if (option.gid >= 0) {
     struct passwd *user = option.uid >= 0 ? getpwuid((uid_t)option.uid) : NULL;
@@ -225,6 +249,7 @@ __attribute__((noreturn)) static void run(int go_fd) {
   setsid();
   be_ordinary();
   place_files();
+  if (!option.io_uring) refuse_io_uring();
   take_identity();
   need(chdir(option.cwd), option.cwd);
   execvp(option.command[0], option.command);

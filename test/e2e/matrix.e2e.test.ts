@@ -72,6 +72,7 @@ const moving: readonly Row[] = [
       needs: redisServer,
     } satisfies Row;
   })(),
+  { what: 'node 24, reading files', argv: [process.execPath, '-e', nodeProgram] },
   { what: 'TCP, listening', ...probed('tcp', 'tcp', String(port++)) },
   { what: 'UDP', ...probed('udp', 'udp', String(port++)) },
   { what: 'a listening unix socket', ...probed('unix', 'unix', `${dir}/socket`) },
@@ -108,12 +109,24 @@ const moving: readonly Row[] = [
   { what: 'children: stopped, zombie, ending', argv: py('children') },
 ];
 
-const staying: readonly { what: string; code: string; argv: readonly string[]; pin?: true }[] = [
-  { what: 'io_uring', code: 'EIOURING', argv: py('io_uring') },
+const staying: readonly {
+  what: string;
+  code: string;
+  argv: readonly string[];
+  pin?: true;
+  ioUring?: true;
+}[] = [
   {
-    what: 'node 24 (its libuv opens an io_uring)',
+    what: 'io_uring (`ssi run --io-uring`)',
+    code: 'EIOURING',
+    argv: py('io_uring'),
+    ioUring: true,
+  },
+  {
+    what: 'node 24 that was let open its io_uring',
     code: 'EIOURING',
     argv: [process.execPath, '-e', nodeProgram],
+    ioUring: true,
   },
   { what: 'a held file lock: flock, fcntl', code: 'ELOCK', argv: py('locks', `${dir}/lock`) },
   { what: 'a FIFO by name', code: 'EEXTERNALFD', argv: py('fifo', `${dir}/fifo`) },
@@ -185,7 +198,9 @@ describe.skipIf(!canRunNative)('end to end: what moves', () => {
     );
   }, 60_000);
 
-  const start = async (row: Pick<Row, 'argv' | 'tty'> & { pin?: true }): Promise<number> => {
+  const start = async (
+    row: Pick<Row, 'argv' | 'tty'> & { pin?: true; ioUring?: true },
+  ): Promise<number> => {
     const { pid } = value(
       await ssi.run({
         argv: [...row.argv],
@@ -194,6 +209,7 @@ describe.skipIf(!canRunNative)('end to end: what moves', () => {
         node: 1,
         ...(row.tty ? { tty: row.tty } : { noInput: true }),
         ...(row.pin ? { pin: true } : {}),
+        ...(row.ioUring ? { ioUring: true } : {}),
       }),
     );
     return pid;

@@ -12,6 +12,7 @@ export interface StartOptions {
   readonly tty?: boolean;
   readonly input: boolean;
   readonly sigcluster?: number;
+  readonly ioUring?: boolean;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly prefix?: string;
@@ -40,6 +41,7 @@ export function requestOf(
     ...(options.pin && { pin: true }),
     ...(options.sigcluster !== undefined && { sigcluster: options.sigcluster }),
     ...(!options.input && { noInput: true }),
+    ...(options.ioUring && { ioUring: true }),
     ...(options.tty && { tty: { rows: io.stdout.rows ?? 24, cols: io.stdout.columns ?? 80 } }),
   };
 }

@@ -195,6 +195,8 @@ export const vproc = defineContract('vproc', 1, {
       sigcluster: z.int().min(1).max(64).optional(),
       /** Standard input ends at once (nobody will write). */
       noInput: z.boolean().optional(),
+      /** io_uring_setup(2) works, and with a ring open it does not move; absent: ENOSYS. */
+      ioUring: z.boolean().optional(),
     }),
     reply: z.object({ pid }),
     errnos: [

@@ -110,6 +110,8 @@ export interface SpawnRequest {
   readonly gid: number;
   /** What `StreamStore.create` returned. */
   readonly streams: StreamPaths;
+  /** io_uring_setup(2) is left to it; else it gets ENOSYS, for what has a ring open cannot move. */
+  readonly ioUring?: boolean;
   /** Left stopped by SIGSTOP before the first instruction of the new program. */
   readonly stopped?: boolean;
 }

@@ -67,8 +67,11 @@ export class Runs {
     // From here on a restart knows the program by its number, and keeps its streams open.
     await this.local.intend(pid, id);
     await guard.release(pid);
-    const { argv, env, cwd } = request;
-    const started = await spawner.run({ pid, argv, env, cwd, uid, gid, streams: made.value });
+    const { argv, env, cwd, ioUring } = request;
+    const started = await spawner.run({
+      ...{ pid, argv, env, cwd, uid, gid, streams: made.value },
+      ...(ioUring ? { ioUring } : {}),
+    });
     if (!started.ok) {
       await this.local.withdraw(pid);
       await streams.remove(pid);

@@ -12,6 +12,7 @@ interface Options {
   readonly input: boolean;
   readonly pin?: boolean;
   readonly sigcluster?: number;
+  readonly ioUring?: boolean;
   readonly cwd?: string;
   readonly env?: Record<string, string>;
   readonly json?: boolean;
@@ -28,6 +29,7 @@ export const define: Define = (command, shell) => {
     .option('--no-input', 'its standard input ends at once')
     .option('-p, --pin', 'not to be moved')
     .option('--sigcluster <signal>', 'signal to send it on each membership change', signalArgument)
+    .option('--io-uring', 'let it use io_uring; with a ring open it cannot be moved')
     .option('--cwd <dir>', 'directory to start in (default: this one)')
     .option('-e, --env <name=value>', 'one more environment variable', variableArgument)
     .option('--json', 'as JSON: {pid} (with --detach)')

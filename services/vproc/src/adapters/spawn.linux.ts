@@ -104,6 +104,7 @@ function spawnArguments(
     ...['--pid', String(request.pid), '--uid', String(request.uid), '--gid', String(request.gid)],
     ...['--cwd', request.cwd],
     ...(request.stopped ? ['--stopped'] : []),
+    ...(request.ioUring ? ['--io-uring'] : []),
     ...('tty' in streams
       ? ['--tty', streams.tty]
       : ['--in', streams.in, '--out', streams.out, '--err', streams.err]),
