@@ -1,5 +1,6 @@
 // The command line as a whole: `run` takes arguments and a world and gives an exit code. It never ends
 // the process and never throws for something a person typed.
+import { misspelt } from '@ssi/contracts/environment';
 import { Command, CommanderError, Help } from 'commander';
 import { killArguments } from './arguments.ts';
 import { type CommandEntry, commandTable } from './command-table.ts';
@@ -107,6 +108,11 @@ export async function run(
   const shell = createShell(io);
   const signals = io.onSignals(['SIGINT', 'SIGTERM', 'SIGHUP'], () => shell.interrupt());
   try {
+    const typo = misspelt(io.env)[0];
+    if (typo) {
+      io.stderr.write(`ssi: ${typo.name}: EINVAL there is no such variable; did you mean ${typo.meant}?\n`);
+      return exitCode.usage;
+    }
     const first = wordOf(argv);
     const word = first === 'help' ? argv[argv.indexOf('help') + 1] : first;
     const program = await buildProgram(

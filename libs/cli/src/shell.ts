@@ -21,11 +21,12 @@ export interface Shell {
   /**
    * With a connected cluster, closed afterwards. Not connected: says why and gives `notConnected`.
    * `ownSignals`: the command passes signals on; they do not interrupt it once it is connected.
+   * `interrupted`: what holds after an interruption; said then. Failures after it are not.
    */
   withSsi(
     command: Command,
     fn: (ssi: Ssi) => Promise<number>,
-    options?: { notConnected?: number; ownSignals?: boolean },
+    options?: { notConnected?: number; ownSignals?: boolean; interrupted?: string },
   ): Promise<number>;
   out(text: string): void;
   json(value: unknown): void;
@@ -49,6 +50,7 @@ const progressAfterMs = 1_000;
 
 export function createShell(io: Io): ShellControl {
   const abort = new AbortController();
+  let abandoned = false;
   const shell: ShellControl = {
     io,
     paint: paintFor(io.stdout, io.env),
@@ -73,7 +75,13 @@ export function createShell(io: Io): ShellControl {
       const ssi = connected.value;
       try {
         if (options.ownSignals) return await fn(ssi);
-        return (await orInterrupted(shell, fn(ssi))) ?? exitCode.interrupted;
+        const status = await orInterrupted(shell, fn(ssi));
+        if (status !== undefined) return status;
+        if (options.interrupted)
+          shell.note(`${command.name()}: interrupted; ${options.interrupted}`);
+        // What the command was at ends with the connection: an error that nobody needs to read.
+        abandoned = true;
+        return exitCode.interrupted;
       } finally {
         await ssi.close();
       }
@@ -82,6 +90,7 @@ export function createShell(io: Io): ShellControl {
     json: (value) => void io.stdout.write(json(value)),
     note: (text) => void io.stderr.write(`ssi: ${text}\n`),
     fail: (command, subject, failure) => {
+      if (abandoned) return exitCode.failed;
       const about = subject === undefined ? undefined : String(subject);
       io.stderr.write(errorLine(command.name(), about, failure));
       return exitCode.failed;

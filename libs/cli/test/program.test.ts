@@ -110,6 +110,30 @@ describe('command line: usage', () => {
     expect(io.closed()).toBe(1);
     expect(io.err()).toContain('ssi where 65601');
   });
+
+  test('after it nothing else is said, though closing ends the call', async () => {
+    let close = async (): Promise<void> => {};
+    const ended = new Promise<never>((_, reject) => {
+      close = async () => reject(new Error('closed'));
+    });
+    const io = fakeIo({
+      migrate: () => ended.catch(() => fail('ETIMEDOUT', 'closed')),
+      close: () => close(),
+    });
+    const running = run(['migrate', '65601', '2'], io);
+    await expect.poll(() => io.asked.length).toBe(1);
+    io.signal('SIGTERM');
+    expect(await running).toBe(exitCode.interrupted);
+    await ended.catch(() => {});
+    expect(io.err()).toBe('ssi: migrate: interrupted; the move goes on, see: ssi where 65601\n');
+  });
+
+  test('a variable with a typo: 2, and the one that was meant', async () => {
+    const io = fakeIo({}, { env: { SSI_CLSUTER: 'a' } });
+    expect(await run(['ps'], io)).toBe(exitCode.usage);
+    expect(io.err()).toBe('ssi: SSI_CLSUTER: EINVAL there is no such variable; did you mean SSI_CLUSTER?\n');
+    expect(io.asked).toEqual([]);
+  });
 });
 
 describe('command line: JSON that scripts rely on', () => {

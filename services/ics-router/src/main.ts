@@ -1,4 +1,5 @@
 // Process entry: environment -> configuration -> endpoint, telemetry, router; SIGTERM -> stop.
+import { assertSpelling } from '@ssi/contracts';
 import { createEndpoint } from '@ssi/ics';
 import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
@@ -15,6 +16,7 @@ const environment = z.object({
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
 });
 
+assertSpelling(process.env);
 const parsed = environment.safeParse(process.env);
 if (!parsed.success) {
   process.stderr.write(`ics-router: ${z.prettifyError(parsed.error)}\n`);

@@ -1,4 +1,5 @@
 // The environment of a membership process, checked: a typo is an error that names the variable.
+import { assertSpelling } from '@ssi/contracts';
 import type { QuorumOptions } from './quorum.ts';
 
 export interface Config {
@@ -26,6 +27,7 @@ export interface Config {
 const contractName = (service: string): string => (service === 'ics-router' ? 'ics' : service);
 
 export function readConfig(env: NodeJS.ProcessEnv): Config {
+  assertSpelling(env);
   const need = (name: string): string => {
     const value = env[name];
     if (!value) throw new Error(`${name} is not set`);

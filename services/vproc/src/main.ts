@@ -2,7 +2,7 @@
 // stops the service only: the node's programs go on, and the next start takes them over.
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { pidRange } from '@ssi/contracts';
+import { assertSpelling, pidRange } from '@ssi/contracts';
 import { createEndpoint } from '@ssi/ics';
 import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
@@ -54,6 +54,7 @@ function armed(text: string | undefined, nodeDir: string): Failpoint {
   };
 }
 
+assertSpelling(process.env);
 const parsed = environment.safeParse(process.env);
 if (!parsed.success) {
   process.stderr.write(`vproc: environment: ${z.prettifyError(parsed.error)}\n`);

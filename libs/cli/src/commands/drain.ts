@@ -23,37 +23,41 @@ export const define: Define = (command, shell) => {
     )
     .action(
       shell.act((node: number, options: Options) =>
-        shell.withSsi(command, async (ssi) => {
-          const reply = await drainNode(ssi, node, {
-            ...(options.to !== undefined && { to: options.to }),
-            signal: shell.interrupted,
-            onMoved: (m) => {
-              if (!options.json)
-                shell.out(`${m.pid}: node ${node} -> ${m.to}, frozen ${duration(m.freezeMs)}\n`);
-            },
-          });
-          if (!reply.ok) return shell.fail(command, `node ${node}`, reply);
-          const { moved, stayed } = reply.value;
-          if (options.json) shell.json({ moved, stayed });
-          else if (stayed.length > 0)
-            shell.out(
-              table(
-                [
-                  { title: 'STAYED', of: (s) => s.pid, align: 'right' },
-                  { title: 'COMMAND', of: (s) => s.command.slice(0, 40) },
-                  { title: 'WHY', of: (s) => `${s.errno} ${s.detail}` },
-                ],
-                stayed,
-                { paint: shell.paint },
-              ),
-            );
-          else shell.out(`node ${node}: nothing left, ${moved.length} moved\n`);
-          if (stayed.length > 0) return exitCode.failed;
-          if (!options.shutdown) return exitCode.ok;
-          const down = await shell.progress(`shutting node ${node} down`, ssi.shutdownNode(node));
-          if (!down.ok) return shell.fail(command, `node ${node}`, down);
-          return exitCode.ok;
-        }),
+        shell.withSsi(
+          command,
+          async (ssi) => {
+            const reply = await drainNode(ssi, node, {
+              ...(options.to !== undefined && { to: options.to }),
+              signal: shell.interrupted,
+              onMoved: (m) => {
+                if (!options.json)
+                  shell.out(`${m.pid}: node ${node} -> ${m.to}, frozen ${duration(m.freezeMs)}\n`);
+              },
+            });
+            if (!reply.ok) return shell.fail(command, `node ${node}`, reply);
+            const { moved, stayed } = reply.value;
+            if (options.json) shell.json({ moved, stayed });
+            else if (stayed.length > 0)
+              shell.out(
+                table(
+                  [
+                    { title: 'STAYED', of: (s) => s.pid, align: 'right' },
+                    { title: 'COMMAND', of: (s) => s.command.slice(0, 40) },
+                    { title: 'WHY', of: (s) => `${s.errno} ${s.detail}` },
+                  ],
+                  stayed,
+                  { paint: shell.paint },
+                ),
+              );
+            else shell.out(`node ${node}: nothing left, ${moved.length} moved\n`);
+            if (stayed.length > 0) return exitCode.failed;
+            if (!options.shutdown) return exitCode.ok;
+            const down = await shell.progress(`shutting node ${node} down`, ssi.shutdownNode(node));
+            if (!down.ok) return shell.fail(command, `node ${node}`, down);
+            return exitCode.ok;
+          },
+          { interrupted: `what has moved stays where it is; what did not is on node ${node}` },
+        ),
       ),
     );
 };

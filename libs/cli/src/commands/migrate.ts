@@ -32,36 +32,37 @@ Examples:
     )
     .action(
       shell.act((pid: number, to: number, options: Options) =>
-        shell.withSsi(command, async (ssi) => {
-          const { json, ...move } = options;
-          const onStop = (): void =>
-            shell.note(`migrate: interrupted; the move goes on, see: ssi where ${pid}`);
-          shell.interrupted.addEventListener('abort', onStop, { once: true });
-          const reply = await shell.progress(
-            `moving ${pid} to node ${to}`,
-            ssi.migrate(pid, to, move),
-          );
-          shell.interrupted.removeEventListener('abort', onStop);
-          if (!reply.ok) {
-            const ask = reply.errno === 'EOPNOTSUPP' ? `; see: ssi why-not ${pid} --to ${to}` : '';
-            return shell.fail(command, pid, { ...reply, detail: reply.detail + ask });
-          }
-          const { from, freezeMs, bytes: moved, traceId } = reply.value;
-          if (json)
-            shell.json({
-              pid: reply.value.pid,
-              from,
-              to: reply.value.to,
-              freezeMs,
-              bytes: moved,
-              traceId,
-            });
-          else
-            shell.out(
-              `${pid}: node ${from} -> ${to}, frozen ${duration(freezeMs)}, ${bytes(moved)}; ssi trace ${traceId}\n`,
+        shell.withSsi(
+          command,
+          async (ssi) => {
+            const { json, ...move } = options;
+            const reply = await shell.progress(
+              `moving ${pid} to node ${to}`,
+              ssi.migrate(pid, to, move),
             );
-          return 0;
-        }),
+            if (!reply.ok) {
+              const ask =
+                reply.errno === 'EOPNOTSUPP' ? `; see: ssi why-not ${pid} --to ${to}` : '';
+              return shell.fail(command, pid, { ...reply, detail: reply.detail + ask });
+            }
+            const { from, freezeMs, bytes: moved, traceId } = reply.value;
+            if (json)
+              shell.json({
+                pid: reply.value.pid,
+                from,
+                to: reply.value.to,
+                freezeMs,
+                bytes: moved,
+                traceId,
+              });
+            else
+              shell.out(
+                `${pid}: node ${from} -> ${to}, frozen ${duration(freezeMs)}, ${bytes(moved)}; ssi trace ${traceId}\n`,
+              );
+            return 0;
+          },
+          { interrupted: `the move goes on, see: ssi where ${pid}` },
+        ),
       ),
     );
 };

@@ -1,5 +1,7 @@
 // ssi top: the processes of all nodes by CPU use between two looks.
+
 import type { ProcessInfo } from '@ssi/contracts';
+import { Option } from 'commander';
 import { countArgument, secondsArgument } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
 import { bytes, cpuTime, table } from '../output.ts';
@@ -42,7 +44,11 @@ const alternate = { on: '\u001b[?1049h\u001b[?25l', off: '\u001b[?25h\u001b[?104
 export const define: Define = (command, shell) => {
   const { io } = shell;
   command
-    .option('-d, --delay <seconds>', 'between two looks', secondsArgument, 1_000)
+    .addOption(
+      new Option('-d, --delay <seconds>', 'between two looks')
+        .argParser(secondsArgument)
+        .default(1_000, '1'),
+    )
     .option('-n, --count <count>', 'end after that many', countArgument)
     .option('-b, --batch', 'print one table after the other, as where there is no terminal')
     .option('--json', 'as JSON, once: [{pid,node,origin,state,cpu,cpuMs,rssBytes,command}]')

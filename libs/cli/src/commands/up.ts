@@ -67,7 +67,10 @@ Examples:
           signal: shell.interrupted,
           onProgress: (text) => shell.note(`up: ${text}`),
         });
-        if (shell.interrupted.aborted) return exitCode.interrupted;
+        if (shell.interrupted.aborted) {
+          shell.note(`up: interrupted; cluster "${name}" is gone again`);
+          return exitCode.interrupted;
+        }
         if (!started.ok) return shell.fail(command, name, started);
         const cluster = started.value;
         if (cluster.mode !== 'native')

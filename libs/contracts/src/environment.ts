@@ -1,0 +1,84 @@
+// Every SSI_* variable that a program of this system reads, in one table, so that a typo is found instead
+// of ignored. Values are checked by who reads them.
+
+/** Name, without SSI_ -> what it is for. */
+export const variables = {
+  ADDRESSES: 'addresses of the node, with commas',
+  ARGV0: 'the name by which ssi was called',
+  AUTO_TIE_BREAKER: '1: of two equal halves the one with the lowest node number goes on',
+  CGROUP: 'control group of the programs of the node',
+  CLUSTER: 'name of the cluster',
+  DEAD: 'given to the nodedown script: number of the node that is DOWN',
+  DEBUG: '1: stack traces of bugs; a cluster that did not come up is kept',
+  EMBEDDED: '1: actors only, nothing to install',
+  EXPECTED_VOTES: 'a fixed number of votes for the quorum',
+  FAILPOINTS: 'a test aid: where a service ends or waits',
+  FENCE: 'command that makes sure that a node is off',
+  FENCE_BOOT: 'given to the fence command: boot id of the node',
+  FENCE_NODE: 'given to the fence command: number of the node',
+  LOG_DIR: "folder of the services' logs",
+  LOG_LEVEL: 'debug, info, warn or error',
+  NAME: 'name of the node',
+  NATS: 'URL of the bus',
+  NODE: 'number of the node',
+  NODEDOWN_SCRIPT: 'command that runs as the last nodedown step',
+  NODE_DIR: "folder of the node's guard, streams and images",
+  PID_BITS: '16 or 14: bits of a pid range',
+  REDIS: 'URL of the cache',
+  REPLICAS: '1 or 3: copies of the key-value store',
+  RUN_DIR: 'instead of /run/ssi',
+  SERVICES: 'services of the node, with commas',
+  STANDBY: '0: no second membership process per node',
+  STATE_DIR: 'folder on disk of what outlives a boot',
+  TEST_PID_SPAN: 'a test aid: a shorter pid range',
+  TRANSID: 'given to the nodedown script: transid of the view',
+  TWO_NODE: '1: two nodes, one of which is enough',
+  WAIT_FOR_ALL: '1: the first quorum needs all nodes',
+} as const;
+
+/** A variable of the environment that is none of ours but reads like one, and which was meant. */
+export interface Misspelt {
+  readonly name: string;
+  readonly meant: string;
+}
+
+/** At most two letters wrong, missing, too many or in each other's place. */
+const typosMax = 2;
+
+/** What looks like a typo in `env`. Other unknown SSI_* names may be somebody else's: they are left alone. */
+export function misspelt(env: Readonly<Record<string, string | undefined>>): Misspelt[] {
+  return Object.keys(env).flatMap((name) => {
+    const short = name.startsWith('SSI_') ? name.slice(4) : undefined;
+    if (short === undefined || short in variables) return [];
+    const near = Object.keys(variables)
+      .map((known) => ({ known, typos: distance(short, known) }))
+      .filter(({ known, typos }) => typos <= Math.min(typosMax, Math.floor(known.length / 2) - 1))
+      .toSorted((a, b) => a.typos - b.typos)[0];
+    return near ? [{ name, meant: `SSI_${near.known}` }] : [];
+  });
+}
+
+/** Throws for the first typo: for a service, which has nobody to ask. */
+export function assertSpelling(env: Readonly<Record<string, string | undefined>>): void {
+  const typo = misspelt(env)[0];
+  if (typo) throw new Error(`EINVAL ${typo.name}: there is no such variable; did you mean ${typo.meant}?`);
+}
+
+/** Optimal string alignment: edits, and two neighbours swapped. */
+function distance(a: string, b: string): number {
+  let older: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      let best = Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, (last[j - 1] ?? 0) + same);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        best = Math.min(best, (older[j - 2] ?? 0) + 1);
+      row.push(best);
+    }
+    older = last;
+    last = row;
+  }
+  return last[b.length] ?? 0;
+}
