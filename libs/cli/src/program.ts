@@ -110,7 +110,9 @@ export async function run(
   try {
     const typo = misspelt(io.env)[0];
     if (typo) {
-      io.stderr.write(`ssi: ${typo.name}: EINVAL there is no such variable; did you mean ${typo.meant}?\n`);
+      io.stderr.write(
+        `ssi: ${typo.name}: EINVAL there is no such variable; did you mean ${typo.meant}?\n`,
+      );
       return exitCode.usage;
     }
     const first = wordOf(argv);

@@ -131,7 +131,9 @@ describe('command line: usage', () => {
   test('a variable with a typo: 2, and the one that was meant', async () => {
     const io = fakeIo({}, { env: { SSI_CLSUTER: 'a' } });
     expect(await run(['ps'], io)).toBe(exitCode.usage);
-    expect(io.err()).toBe('ssi: SSI_CLSUTER: EINVAL there is no such variable; did you mean SSI_CLUSTER?\n');
+    expect(io.err()).toBe(
+      'ssi: SSI_CLSUTER: EINVAL there is no such variable; did you mean SSI_CLUSTER?\n',
+    );
     expect(io.asked).toEqual([]);
   });
 });

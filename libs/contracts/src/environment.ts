@@ -61,7 +61,8 @@ export function misspelt(env: Readonly<Record<string, string | undefined>>): Mis
 /** Throws for the first typo: for a service, which has nobody to ask. */
 export function assertSpelling(env: Readonly<Record<string, string | undefined>>): void {
   const typo = misspelt(env)[0];
-  if (typo) throw new Error(`EINVAL ${typo.name}: there is no such variable; did you mean ${typo.meant}?`);
+  if (typo)
+    throw new Error(`EINVAL ${typo.name}: there is no such variable; did you mean ${typo.meant}?`);
 }
 
 /** Optimal string alignment: edits, and two neighbours swapped. */
