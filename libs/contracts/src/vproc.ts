@@ -291,6 +291,7 @@ export const vproc = defineContract('vproc', 1, {
       'EPERM',
       'ENETDOWN',
       'EAGAIN',
+      'ENOSPC',
     ],
     longPoll: true,
     timeoutMs: 300_000,
@@ -348,7 +349,7 @@ export const vproc = defineContract('vproc', 1, {
   }),
   moveRestore: rpc({
     summary:
-      'Source to target: the images are all sent, restore them (or start `program`) and leave the tree stopped. The source is in doubt from here. ECANCELED, or the errno of execve(2): could not, nothing is left. Idempotent by moveId.',
+      'Source to target: the images are all sent, restore them (or start `program`) and leave the tree stopped. The source is in doubt from here. ok: the copy stands, and the membership of this node has just said that both nodes are members. ECANCELED, ENOSPC, or the errno of execve(2): could not, nothing is left. Idempotent by moveId: asked again it repeats its word, with membership’s.',
     request: z.object({
       moveId,
       streams: z.array(streamState),
@@ -365,10 +366,10 @@ export const vproc = defineContract('vproc', 1, {
       program: moveProgram.optional(),
     }),
     reply: z.object({ restoreMs: z.number() }),
-    errnos: ['ECANCELED', 'ESTALE', 'EAGAIN', 'ENOENT', 'EACCES', 'ENOEXEC', 'EPERM'],
+    errnos: ['ECANCELED', 'ESTALE', 'EAGAIN', 'ENOENT', 'EACCES', 'ENOEXEC', 'EPERM', 'ENOSPC'],
     priority: 1,
     timeoutMs: 60_000,
-    calls: ['actor.install', 'actor.destroy'],
+    calls: ['clms.confirm', 'actor.install', 'actor.destroy'],
   }),
   moveCommit: rpc({
     summary:
@@ -378,7 +379,7 @@ export const vproc = defineContract('vproc', 1, {
     errnos: ['ESTALE', 'ESRCH', 'EAGAIN'],
     priority: 2,
     timeoutMs: 5_000,
-    calls: ['clms.confirm', 'actor.resume'],
+    calls: ['actor.resume'],
   }),
   moveAbort: rpc({
     summary:
@@ -470,6 +471,7 @@ export const vproc = defineContract('vproc', 1, {
       'EINVAL',
       'EBUSY',
       'ENETDOWN',
+      'ENOSPC',
     ],
     timeoutMs: 20_000,
     calls: [

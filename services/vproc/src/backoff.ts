@@ -1,5 +1,6 @@
 // Asking again: with growing pauses, until there is an answer or nobody wants it any more.
-import { type Clock, sleep } from '@ssi/ports';
+import type { Reply } from '@ssi/contracts';
+import { type Clock, type Log, sleep } from '@ssi/ports';
 
 export interface Patience {
   readonly firstMs: number;
@@ -25,4 +26,32 @@ export async function untilAnswered<T>(
     pauseMs = Math.min(patience.maxMs, pauseMs * 2);
   }
   return undefined;
+}
+
+const readMs = { firstMs: 50, maxMs: 1_000 };
+
+/**
+ * What is on record, however long it takes to read it: who went on without it would take what was there
+ * for nothing. Never resolves where the service stops before.
+ */
+export async function untilRead<T>(
+  node: { readonly stopped: boolean; readonly deps: { readonly clock: Clock; readonly log: Log } },
+  what: string,
+  read: () => Promise<Reply<T>>,
+): Promise<T> {
+  const { clock, log } = node.deps;
+  const found = await untilAnswered(
+    clock,
+    readMs,
+    () => !node.stopped,
+    async () => {
+      const reply = await read();
+      if (reply.ok) return reply;
+      log.error('not serving: what is on record cannot be read', {
+        ...{ what, errno: reply.errno, detail: reply.detail },
+      });
+      return undefined;
+    },
+  );
+  return found ? found.value : new Promise(() => {});
 }

@@ -1,6 +1,7 @@
 // The processes that execute here, kept current by scans and by the guard's word of each end. What vproc
 // alone knows of a process (its hops, its birth) is also on tmpfs, so that a restart finds it again.
-import type { ExitStatus, OriginEntry } from '@ssi/contracts';
+import type { ExitStatus, OriginEntry, Reply } from '@ssi/contracts';
+import { untilRead } from './backoff.ts';
 import {
   applyScan,
   type ExecEntry,
@@ -86,16 +87,15 @@ export class LocalProcesses {
   /** After a start: what is recorded, who is there, who ended. Then scans go on by themselves. */
   async start(): Promise<void> {
     const { ports } = this.node.deps;
-    const stored = await ports.state.list();
+    const stored = await untilRead(this.node, 'state', () => ports.state.list());
     const intended: StoredIdentity[] = [];
-    if (stored.ok)
-      for (const { record } of stored.value) {
-        const id = record as StoredIdentity;
-        if (typeof id.pid !== 'number') continue;
-        if (id.ended) this.keepExit(id.ended);
-        else if (id.intended) intended.push(id);
-        else this.identities.set(refKey(id), id);
-      }
+    for (const { record } of stored) {
+      const id = record as StoredIdentity;
+      if (typeof id.pid !== 'number') continue;
+      if (id.ended) this.keepExit(id.ended);
+      else if (id.intended) intended.push(id);
+      else this.identities.set(refKey(id), id);
+    }
     for (const id of intended) await this.recognise(id);
     this.known = true;
     this.loaded.resolve();
@@ -286,10 +286,10 @@ export class LocalProcesses {
   }
 
   /** Records what a scan cannot tell, before anybody sees the process. */
-  async identify(ref: ProcessRef, id: Identity): Promise<void> {
+  identify(ref: ProcessRef, id: Identity): Promise<Reply<undefined, 'ENOSPC' | 'EIO'>> {
     const stored: StoredIdentity = { ...id, pid: ref.pid, startTicks: ref.startTicks };
     this.identities.set(refKey(ref), stored);
-    await this.node.deps.ports.state.write(stateKey(ref.pid), stored);
+    return this.node.deps.ports.state.write(stateKey(ref.pid), stored);
   }
 
   /** Right before a program is started under this number; `identify` or `withdraw` follows. */
@@ -309,7 +309,7 @@ export class LocalProcesses {
     await this.identify(ref, { hop, born, owner, ...(run ? { run } : {}) });
   }
 
-  private forget(ref: ProcessRef): void {
+  forget(ref: ProcessRef): void {
     if (this.identities.delete(refKey(ref)))
       void this.node.deps.ports.state.remove(stateKey(ref.pid));
   }

@@ -23,6 +23,8 @@ export type SourceEvent =
   /** No word from the target, or none that decides. */
   | { type: 'unsure'; failure: MoveFailure }
   | { type: 'confirmed' }
+  /** The decision could not be put on record: it was not taken. */
+  | { type: 'undecided'; failure: MoveFailure }
   | { type: 'killed' }
   | { type: 'targetResumed' }
   | { type: 'targetDestroyed' }
@@ -123,10 +125,14 @@ export const moveSourceMachine = sourceSetup.createMachine({
         peerDown: { target: 'resuming', actions: rolledBack },
       },
     },
-    /** The decision: no way back, whatever happens to the target. */
+    /** The decision: once it is on record no way back, whatever happens to the target. */
     committing: {
       entry: 'commit',
-      on: { killed: 'committed', peerDown: {} },
+      on: {
+        killed: 'committed',
+        undecided: { target: 'aborting', actions: rolledBack },
+        peerDown: {},
+      },
     },
     committed: {
       entry: 'tellCommit',
@@ -199,6 +205,10 @@ const targetSetup = setup({
   },
 });
 
+const failed = targetSetup.assign({
+  failure: ({ event }) => ('failure' in event ? event.failure : null),
+});
+
 export const moveTargetMachine = targetSetup.createMachine({
   id: 'moveTarget',
   context: ({ input }) => ({ start: input.start, failure: null, alone: false, unwanted: false }),
@@ -232,7 +242,12 @@ export const moveTargetMachine = targetSetup.createMachine({
     /** In doubt: stopped until the source, or the view, decides. */
     prepared: {
       entry: 'hold',
-      on: { commit: 'resuming', peerDown: 'resuming', abort: 'destroying' },
+      on: {
+        commit: 'resuming',
+        peerDown: 'resuming',
+        abort: 'destroying',
+        restoreFailed: { target: 'destroying', actions: failed },
+      },
     },
     resuming: { entry: 'run', on: { running: 'resumed', peerDown: {}, commit: {} } },
     /** Kept to answer a repeated commit, until the source is heard to have finished. */
@@ -246,12 +261,7 @@ export const moveTargetMachine = targetSetup.createMachine({
 function making() {
   return {
     restored: 'made',
-    restoreFailed: {
-      target: 'destroying',
-      actions: targetSetup.assign({
-        failure: ({ event }) => ('failure' in event ? event.failure : null),
-      }),
-    },
+    restoreFailed: { target: 'destroying', actions: failed },
     abort: { actions: targetSetup.assign({ unwanted: true }) },
     peerDown: { actions: targetSetup.assign({ alone: true }) },
   } as const;

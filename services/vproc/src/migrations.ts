@@ -11,6 +11,7 @@ import {
   vproc,
 } from '@ssi/contracts';
 import type { ServedCall } from '@ssi/ports';
+import { untilRead } from './backoff.ts';
 import { isMoveRecord, type TargetRecord } from './migrate.ts';
 import { admit, type NegotiateReply, type NegotiateRequest, objections } from './move-admission.ts';
 import { askTarget, type NegotiationRequest, survey } from './move-negotiate.ts';
@@ -39,16 +40,14 @@ export class Migrations {
 
   /** After a start: every move on record goes on where its record says; what none claims is removed. */
   async adopt(): Promise<void> {
-    const { records, images } = this.parts.node.deps.ports;
-    const found = await records.list();
-    if (!found.ok) return;
+    const { images } = this.parts.node.deps.ports;
     const known = new Set<string>();
-    for (const { record } of found.value) {
+    for (const { record } of await this.onRecord()) {
       if (!isMoveRecord(record)) continue;
       known.add(record.moveId);
       if (record.side === 'source')
         this.begin(new SourceSide(this.parts, { record, context: { priority: 2 } }));
-      else this.keepTarget(new TargetSide(this.parts, record, false));
+      else this.keepTarget(new TargetSide(this.parts, record));
     }
     const folders = await images.list();
     if (folders.ok) for (const id of folders.value) if (!known.has(id)) await images.remove(id);
@@ -56,13 +55,16 @@ export class Migrations {
 
   /** Owners whose streams stand still until their move is decided. */
   async pausedOwners(): Promise<number[]> {
-    const found = await this.parts.node.deps.ports.records.list();
-    if (!found.ok) return [];
-    return found.value.flatMap(({ record }) =>
+    return (await this.onRecord()).flatMap(({ record }) =>
       isMoveRecord(record) && record.owner !== undefined && record.phase !== 'resumed'
         ? [record.owner]
         : [],
     );
+  }
+
+  private onRecord() {
+    const { node } = this.parts;
+    return untilRead(node, 'moves', () => node.deps.ports.records.list());
   }
 
   private begin(side: SourceSide): SourceSide {
@@ -168,16 +170,24 @@ export class Migrations {
     return ok({ movable: reasons.length === 0, reasons });
   }
 
-  negotiate(
+  async negotiate(
     request: NegotiateRequest,
     call: ServedCall,
   ): Promise<Reply<NegotiateReply, 'EAGAIN' | 'ESTALE' | 'ENETDOWN'>> {
+    await this.forgetFormer(request.source.node, call.from.bootId, call.signal);
     if (request.dryRun) return objections(this.parts, request).then((reasons) => ok({ reasons }));
-    if (this.refused.has(request.moveId)) return Promise.resolve(fail('ESTALE', 'aborted before'));
+    if (this.refused.has(request.moveId)) return fail('ESTALE', 'aborted before');
     const before = this.negotiating.get(request.moveId);
     const work = before ?? this.reserve(request, call);
     this.negotiating.set(request.moveId, work);
     return work as Promise<Reply<NegotiateReply, 'EAGAIN' | 'ESTALE' | 'ENETDOWN'>>;
+  }
+
+  /** What a service reserved that has been restarted since: it knows nothing of it any more. */
+  private async forgetFormer(source: number, bootId: string, signal: AbortSignal): Promise<void> {
+    for (const t of this.targets.values())
+      if (t.state() === 'reserved' && t.record.peer.num === source && t.askedBy !== bootId)
+        if ((await t.abort(signal)).ok) await t.over;
   }
 
   private async reserve(
@@ -205,7 +215,7 @@ export class Migrations {
           shellJob: false,
           ...(node.self ? { life: node.self.incarnation } : {}),
         }),
-        true,
+        call.from.bootId,
       ),
     );
     const accepted = node.listener?.accept(answer.value.grant.token, (stream) => {
@@ -221,16 +231,15 @@ export class Migrations {
     return answer;
   }
 
-  restore(
+  async restore(
     request: RequestOf<Ops['moveRestore']>,
     call: ServedCall,
   ): ReturnType<TargetSide['restore']> {
     const side = this.targets.get(request.moveId);
-    if (!side)
-      // A restart forgot a reservation: nothing of the tree is here.
-      return Promise.resolve(fail('ECANCELED', 'the target does not know this move'));
+    // A restart forgot a reservation: nothing of the tree is here.
+    if (!side) return fail('ECANCELED', 'the target does not know this move');
     const { tty, program } = request;
-    return side.restore(
+    const made = await side.restore(
       {
         tasks: request.tasks,
         streams: request.streams,
@@ -241,6 +250,10 @@ export class Migrations {
       call.context,
       call.signal,
     );
+    if (!made.ok) return made;
+    // The source decides by this word: a node that its membership has left must not give it.
+    const confirmed = await this.parts.node.confirm(side.record.peer, call.context);
+    return confirmed.ok ? made : fail('EAGAIN', `${confirmed.errno} ${confirmed.detail}`);
   }
 
   async commit(
@@ -248,12 +261,7 @@ export class Migrations {
     call: ServedCall,
   ): Promise<Reply<{ resumed: boolean }, 'ESTALE' | 'ESRCH' | 'EAGAIN'>> {
     const side = this.targets.get(request.moveId);
-    if (!side) return fail('ESRCH', 'the target does not know this move');
-    if (side.state() === 'prepared') {
-      const confirmed = await this.parts.node.confirm(undefined, call.context);
-      if (!confirmed.ok) return fail('EAGAIN', `${confirmed.errno} ${confirmed.detail}`);
-    }
-    return side.commit(call.signal);
+    return side ? side.commit(call.signal) : fail('ESRCH', 'the target does not know this move');
   }
 
   async abort(

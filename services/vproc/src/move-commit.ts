@@ -1,10 +1,12 @@
 // The source's steps from doubt to the end: ask for the restore, decide, kill the own copy, tell the
 // target until it answers; or have the target's copy destroyed and run on.
 import { fail, type OriginEntry, ok, type Reply, vproc } from '@ssi/contracts';
-import { sleep } from '@ssi/ports';
+import { type CallContext, sleep } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import { untilAnswered } from './backoff.ts';
 import type { MoveFailure, SourceEvent } from './machine.ts';
+import { sourceMayResume } from './migrate.ts';
+import { unwritten } from './move-parts.ts';
 import { numbersOf } from './move-set.ts';
 import type { SourceMove } from './move-source.ts';
 import { hostDown } from './process-table.ts';
@@ -13,13 +15,17 @@ const patience = { firstMs: 10, maxMs: 500 };
 /** Longest the tree stands still for a target that does not say whether it could restore. */
 const restoreMs = 60_000;
 const confirmMs = 10_000;
+/** The decision is taken on a word of the target no older than this: well below a lease, and a verdict. */
+const vowMs = 200;
 /** Asked again after this: the request is idempotent, and its server may have been replaced. */
 const askAgainMs = 5_000;
 /** The origin has heard of the move, or hears by the reports; the caller waits no longer for it. */
 const originMs = 2_000;
 
 /** The target says that it has no copy; of execve(2), why the program did not start. */
-const refusals: readonly string[] = 'ECANCELED ESTALE ENOENT EACCES ENOEXEC EPERM'.split(' ');
+const refusals: readonly string[] = 'ECANCELED ESTALE ENOENT EACCES ENOEXEC EPERM ENOSPC'.split(
+  ' ',
+);
 const isRefusal = (errno: string): boolean => refusals.includes(errno);
 
 const unsure = (errno: string, detail: string): SourceEvent => ({
@@ -36,32 +42,19 @@ export function commitSteps(move: SourceMove) {
   const before = (deadlineMs: number) => (): boolean => alive() && clock.nowMs() < deadlineMs;
 
   async function restore(): Promise<SourceEvent> {
-    await move.write('doubt');
+    const written = await move.write('doubt');
+    // Not asked: the target has no copy.
+    if (!written.ok) return { type: 'restoreRefused', failure: unwritten(written) };
     await failpoint('move.source.doubt');
-    const sent = move.sent;
     const answer = await withSpan(
       tracer,
       'restore',
       { parent: context.traceparent },
-      async (traceparent) => {
-        const request = {
-          moveId,
-          streams: sent?.states ?? [],
-          tasks: [...move.record.tasks],
-          bytes: sent?.bytes ?? 0,
-          ...(sent?.shellJob ? { shellJob: true } : {}),
-          ...(sent?.tty ? { tty: sent.tty } : {}),
-          ...(sent?.program ? { program: sent.program } : {}),
-        };
+      (traceparent) => {
         const deadline = clock.nowMs() + restoreMs;
-        return untilAnswered(clock, patience, before(deadline), async () => {
-          const reply = await ics.call(vproc, 'moveRestore', peer(), request, {
-            context: { ...context, ...(traceparent ? { traceparent } : {}) },
-            timeoutMs: askAgainMs,
-          });
-          // Only a word of the target itself ends it: its service may just be starting again.
-          return reply.ok || isRefusal(reply.errno) ? reply : undefined;
-        });
+        return untilAnswered(clock, patience, before(deadline), () =>
+          askRestore({ ...context, ...(traceparent ? { traceparent } : {}) }),
+        );
       },
     );
     if (!answer) return unsure('ETIMEDOUT', 'the target did not say whether it could restore');
@@ -74,11 +67,37 @@ export function commitSteps(move: SourceMove) {
     return { type: 'restoreRefused', failure };
   }
 
+  /** The first time the request, later only the question whether its answer still holds. */
+  async function askRestore(by: CallContext): Promise<Reply<unknown> | undefined> {
+    const sent = move.sent;
+    const request = {
+      moveId,
+      streams: sent?.states ?? [],
+      tasks: [...move.record.tasks],
+      bytes: sent?.bytes ?? 0,
+      ...(sent?.shellJob ? { shellJob: true } : {}),
+      ...(sent?.tty ? { tty: sent.tty } : {}),
+      ...(sent?.program ? { program: sent.program } : {}),
+    };
+    const askedMs = clock.nowMs();
+    const reply = await ics.call(vproc, 'moveRestore', peer(), request, {
+      context: by,
+      timeoutMs: askAgainMs,
+    });
+    if (reply.ok) move.vowedAtMs = askedMs;
+    // Only a word of the target itself ends it: its service may just be starting again.
+    return reply.ok || isRefusal(reply.errno) ? reply : undefined;
+  }
+
+  /** Both memberships, a moment ago: this one of the target, and the target's own by its fresh word. */
   async function confirm(): Promise<SourceEvent> {
     const deadline = clock.nowMs() + confirmMs;
     const answer = await untilAnswered(clock, patience, before(deadline), async () => {
       const reply = await node.confirm(move.record.peer, context);
-      return reply.ok || reply.errno === 'EHOSTDOWN' ? reply : undefined;
+      if (!reply.ok) return reply.errno === 'EHOSTDOWN' ? reply : undefined;
+      if (clock.nowMs() - (move.vowedAtMs ?? 0) <= vowMs) return reply;
+      const again = await askRestore(context);
+      return again?.ok ? undefined : again;
     });
     if (answer?.ok) return { type: 'confirmed' };
     return unsure(answer?.errno ?? 'ENETDOWN', answer?.detail ?? 'membership gave no word');
@@ -87,7 +106,8 @@ export function commitSteps(move: SourceMove) {
   /** The decision is on record before the first signal; from there only forward. */
   async function commit(): Promise<SourceEvent | undefined> {
     return withSpan(tracer, 'commit', { parent: context.traceparent }, async () => {
-      await move.write('committing');
+      const written = await move.write('committing');
+      if (!written.ok) return { type: 'undecided', failure: unwritten(written) } as const;
       await failpoint('move.source.committing');
       const pids = move.record.tasks.map((t) => t.pid);
       // What is killed now ended nowhere: the process goes on elsewhere.
@@ -117,6 +137,7 @@ export function commitSteps(move: SourceMove) {
   }
 
   async function tellCommit(): Promise<SourceEvent | undefined> {
+    // Without this record a restart kills what is dead already, and comes here again.
     await move.write('committed');
     await failpoint('move.source.committed');
     return withSpan(tracer, 'resume', { parent: context.traceparent }, async (traceparent) => {
@@ -142,10 +163,11 @@ export function commitSteps(move: SourceMove) {
   }
 
   async function abort(): Promise<SourceEvent | undefined> {
+    // Without this record a restart finds itself in doubt, and comes here again.
     await move.write('aborting');
     await failpoint('move.source.aborting');
     const answer = await untilAnswered(clock, patience, alive, () => askAbort());
-    if (!answer) return undefined;
+    if (!answer) return move.peerGone() ? { type: 'peerDown' } : undefined;
     return answer.ok ? { type: 'targetDestroyed' } : { type: 'targetRuns' };
   }
   async function askAbort(): Promise<Reply<unknown, 'EALREADY'> | undefined> {
@@ -233,7 +255,7 @@ export function commitSteps(move: SourceMove) {
   async function cleanUp(moved: boolean): Promise<void> {
     const { owner } = move.record;
     const pids = move.record.tasks.map((t) => t.pid);
-    const gone = moved || move.record.phase === 'committed';
+    const gone = moved || !sourceMayResume(move.record.phase);
     if (gone) {
       parts.moves.departed(pids, peer());
       await updateOrigin(moved);

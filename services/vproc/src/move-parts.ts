@@ -1,15 +1,21 @@
 // What both sides of every move on this node share.
-import type { OriginEntry } from '@ssi/contracts';
+import type { OriginEntry, Reply } from '@ssi/contracts';
 import type { Holds } from './holds.ts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
+import type { MoveFailure } from './machine.ts';
 import type { SourceRecord, TargetRecord } from './migrate.ts';
 import type { Moves } from './moves.ts';
 import type { Reporter } from './reporter.ts';
 import type { Stubs } from './stubs.ts';
 
-/** A record that cannot be written holds up the move: nothing is done that is not on record. */
-const recordRetryMs = 200;
+export type RecordReply = Reply<undefined, 'ENOSPC' | 'EIO'>;
+
+/** Why a move ends that could not be put on record: no room, or a tmpfs that fails. */
+export const unwritten = (reply: { errno: string; detail: string }): MoveFailure => ({
+  errno: reply.errno === 'ENOSPC' ? 'ENOSPC' : 'ECANCELED',
+  detail: `the move's record was not written: ${reply.detail}`,
+});
 
 export class MoveParts {
   readonly node: LocalNode;
@@ -43,15 +49,14 @@ export class MoveParts {
     this.applyHere = q.applyHere;
   }
 
-  async writeRecord(record: SourceRecord | TargetRecord): Promise<void> {
-    const { records } = this.node.deps.ports;
-    for (;;) {
-      const written = await records.write(record.moveId, record);
-      if (written.ok || this.node.stopped) return;
-      this.node.deps.log.error('move record not written', { ...written, move: record.moveId });
-      await new Promise<void>((done) => {
-        this.node.deps.clock.after(recordRetryMs, done);
+  /** A step that must not be taken without its record is not taken when this fails. */
+  async writeRecord(record: SourceRecord | TargetRecord): Promise<RecordReply> {
+    const written = await this.node.deps.ports.records.write(record.moveId, record);
+    if (!written.ok)
+      this.node.deps.log.error('move record not written', {
+        ...{ errno: written.errno, detail: written.detail },
+        ...{ move: record.moveId, phase: record.phase },
       });
-    }
+    return written;
   }
 }

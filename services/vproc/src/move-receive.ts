@@ -1,23 +1,31 @@
 // Target: takes what the source sends on the out-of-line stream: makes the standard streams, fills their
 // logs, writes the images. The tree itself is not touched here.
 import { fail, ok, type Reply } from '@ssi/contracts';
-import type { Stream } from '@ssi/ports';
+import type { Clock, Stream } from '@ssi/ports';
 import { decodeMove, type MoveMessage, moveKind, type StreamsOffer } from './move-link.ts';
 import type { VprocPorts } from './ports.ts';
 
-type Received = Reply<{ bytes: number }, 'ECANCELED'>;
+type Received = Reply<{ bytes: number }, 'ECANCELED' | 'ENOSPC'>;
+
+/** A stream on which nothing has come for so long, while something must, is broken: half open, for one. */
+export const stalledMs = 5_000;
 
 export class Receiver {
   /** All is here and written, or why not. */
   readonly done: Promise<Received>;
   offer: StreamsOffer | undefined;
+  /** The source's stream is here. */
+  connected = false;
   private readonly ports: VprocPorts;
+  private readonly clock: Clock;
   private readonly moveId: string;
+  private heardMs = 0;
   private finish: (result: Received) => void = () => {};
   private stream: Stream | undefined;
 
-  constructor(ports: VprocPorts, moveId: string) {
-    this.ports = ports;
+  constructor(deps: { readonly ports: VprocPorts; readonly clock: Clock }, moveId: string) {
+    this.ports = deps.ports;
+    this.clock = deps.clock;
     this.moveId = moveId;
     this.done = new Promise((done) => {
       this.finish = done;
@@ -26,8 +34,10 @@ export class Receiver {
 
   async take(stream: Stream): Promise<void> {
     this.stream = stream;
+    this.connected = true;
     try {
       for (let data = await stream.read(); data; data = await stream.read()) {
+        this.heardMs = this.clock.nowMs();
         const message = decodeMove(data);
         if (!message) return this.end(fail('ECANCELED', 'the source spoke another protocol'));
         const result = await this.apply(message);
@@ -38,6 +48,21 @@ export class Receiver {
     } catch (error) {
       this.end(fail('ECANCELED', `the stream from the source broke: ${String(error)}`));
     }
+  }
+
+  /** The source has sent all: what is still on its way must keep coming. */
+  rest(): Promise<Received> {
+    this.heardMs = this.clock.nowMs();
+    const watch = (): void => {
+      const timer = this.clock.after(stalledMs / 10, () => {
+        const silentMs = this.clock.nowMs() - this.heardMs;
+        if (silentMs < stalledMs) return watch();
+        this.end(fail('ECANCELED', `no more of the images came for ${silentMs} ms`));
+      });
+      void this.done.then(() => timer.cancel());
+    };
+    watch();
+    return this.done;
   }
 
   /** Ends it from this side too. */

@@ -8,10 +8,12 @@ import {
   type Reply,
   type StreamState,
 } from '@ssi/contracts';
-import type { Stream } from '@ssi/ports';
+import type { Clock, Stream } from '@ssi/ports';
 import { beginSpan } from '@ssi/telemetry';
 import { encodeMove, type MoveMessage, moveKind } from './move-link.ts';
 import { toMoveTask } from './move-negotiate.ts';
+import { unwritten } from './move-parts.ts';
+import { stalledMs } from './move-receive.ts';
 import type { SourceMove } from './move-source.ts';
 import type { Dump, DumpResult, Halted } from './ports.ts';
 import { haltInstead, type NewProgram } from './rexec.ts';
@@ -30,7 +32,7 @@ export interface SentTree {
   readonly program?: MoveProgram;
 }
 
-export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANCELED'>> {
+export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANCELED' | 'ENOSPC'>> {
   const { node } = move.parts;
   const { criu } = node.deps.ports;
   const stream = move.negotiation?.stream;
@@ -38,7 +40,8 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const logs = new LogSender(move, stream);
   const prefix = await logs.before();
   if (!prefix.ok) return prefix;
-  await move.write('dumping');
+  const begun = await move.write('dumping');
+  if (!begun.ok) return noRecord(begun);
   await node.deps.failpoint('move.source.dumping');
   const startMs = node.deps.clock.nowMs();
   const root = move.record.tasks[0];
@@ -55,25 +58,30 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
       shellJob,
       ...(tty ? { tty: tty.binding } : {}),
     });
-  const sending = sendImages(stream, dump);
+  const sending = sendImages(node.deps.clock, stream, dump);
   const done = await dump.done;
   const sent = await sending;
-  if (!done.ok) return fail('ECANCELED', `dump: ${done.errno} ${done.detail}`);
+  if (!done.ok)
+    return fail(
+      done.errno === 'ENOSPC' ? 'ENOSPC' : 'ECANCELED',
+      `dump: ${done.errno} ${done.detail}`,
+    );
   traceDump(move, startMs, done.value);
   const tasks = await dumpedTasks(move, done.value);
   // On record before anything else: these copies stand still until somebody says otherwise.
-  await move.write('dumping', {
+  const kept = await move.write('dumping', {
     ...(tasks.ok ? { tasks: tasks.value } : {}),
     copies: done.value.tasks,
     stoppedBefore: done.value.stoppedBefore,
   });
+  if (!kept.ok) return noRecord(kept);
   await node.deps.failpoint('move.source.dumped');
   if (!tasks.ok) return tasks;
   if (!sent.ok) return sent;
   const tail = await logs.after();
   if (!tail.ok) return tail;
   const bytes = done.value.bytes;
-  const ended = await write(stream, [moveKind.end, bytes]);
+  const ended = await write(node.deps.clock, stream, [moveKind.end, bytes]);
   if (!ended.ok) return ended;
   traceTransfer(move, done.value);
   const halted = await halt?.halted;
@@ -85,6 +93,11 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
     shellJob,
     ...(tty ? { tty: { external: tty.binding.external, ...tty.size } } : {}),
   });
+}
+
+function noRecord(reply: { errno: string; detail: string }): Reply<never, 'ECANCELED' | 'ENOSPC'> {
+  const { errno, detail } = unwritten(reply);
+  return fail(errno === 'ENOSPC' ? 'ENOSPC' : 'ECANCELED', detail);
 }
 
 /** What execve(2) leaves as it was comes from the old program. */
@@ -124,22 +137,34 @@ async function zombieTask(move: SourceMove, pid: number): Promise<MoveTask | und
   return { pid, ppid, pgid, sid, tids: [...tids], command, hop: 0 };
 }
 
-async function write(stream: Stream, message: MoveMessage): Promise<Reply<undefined, 'ECANCELED'>> {
+/** A target that takes nothing for a while is not waited for: the tree may stand still meanwhile. */
+async function write(
+  clock: Clock,
+  stream: Stream,
+  message: MoveMessage,
+): Promise<Reply<undefined, 'ECANCELED'>> {
+  const stalled = clock.after(stalledMs, () => stream.destroy());
   try {
     await stream.write(encodeMove(message));
     return ok();
   } catch (error) {
     return fail('ECANCELED', `the stream to the target broke: ${String(error)}`);
+  } finally {
+    stalled.cancel();
   }
 }
 
 /** Reads the dump to its end in any case: it must not stand still because a target did. */
-async function sendImages(stream: Stream, dump: Dump): Promise<Reply<undefined, 'ECANCELED'>> {
+async function sendImages(
+  clock: Clock,
+  stream: Stream,
+  dump: Dump,
+): Promise<Reply<undefined, 'ECANCELED'>> {
   let result: Reply<undefined, 'ECANCELED'> = ok();
   for await (const chunk of dump.chunks) {
     if (!result.ok) continue;
     const { name, offset, last, data } = chunk;
-    result = await write(stream, [moveKind.image, name, offset, last, data]);
+    result = await write(clock, stream, [moveKind.image, name, offset, last, data]);
   }
   return result;
 }
@@ -182,6 +207,9 @@ class LogSender {
     this.stream = stream;
   }
 
+  private write(message: MoveMessage) {
+    return write(this.move.parts.node.deps.clock, this.stream, message);
+  }
   private get owner(): number | undefined {
     return this.move.record.owner;
   }
@@ -210,7 +238,7 @@ class LogSender {
       gid: run?.gid ?? 0,
       ...(tty ? { tty: { external: tty.binding.external, ...tty.size } } : {}),
     };
-    const told = await write(this.stream, [moveKind.streams, offer]);
+    const told = await this.write([moveKind.streams, offer]);
     if (!told.ok) return told;
     for (const state of states) {
       const sent = await this.send(state, state.startOffset);
@@ -253,7 +281,7 @@ class LogSender {
       if (!piece.ok) return fail('ECANCELED', piece.detail);
       const { offset, data } = piece.value;
       if (data.length === 0) break;
-      const sent = await write(this.stream, [moveKind.log, state.owner, state.name, offset, data]);
+      const sent = await this.write([moveKind.log, state.owner, state.name, offset, data]);
       if (!sent.ok) return sent;
       at = offset + data.length;
     }

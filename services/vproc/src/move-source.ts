@@ -15,7 +15,7 @@ import {
 import { type SourcePhase, type SourceRecord, sourceEntry, sourceTells } from './migrate.ts';
 import { commitSteps } from './move-commit.ts';
 import { Negotiation, type NegotiationRequest } from './move-negotiate.ts';
-import type { MoveParts } from './move-parts.ts';
+import type { MoveParts, RecordReply } from './move-parts.ts';
 import { type SentTree, sendTree } from './move-send.ts';
 import type { ActiveMove } from './moves.ts';
 import type { NewProgram } from './rexec.ts';
@@ -41,8 +41,11 @@ export interface SourceMove {
   sent?: SentTree;
   /** When a copy ran again, ms of CLOCK_BOOTTIME. */
   resumedAtMs?: number;
+  /** When the target was asked to restore, as of its last answer that it had; ms of CLOCK_BOOTTIME. */
+  vowedAtMs?: number;
   peerGone(): boolean;
-  write(phase: SourcePhase, more?: Partial<SourceRecord>): Promise<void>;
+  /** The phase is that of the record: not written, not reached. What else is new is known in any case. */
+  write(phase: SourcePhase, more?: Partial<SourceRecord>): Promise<RecordReply>;
 }
 
 export class SourceSide implements ActiveMove {
@@ -91,9 +94,11 @@ export class SourceSide implements ActiveMove {
       claimed: new Set([q.record.root, ...q.record.tasks.map((t) => t.pid)]),
       peerGone: () => node.isGone(this.move.record.peer),
       write: async (phase, more) => {
-        this.move.record = { ...this.move.record, ...more, phase };
-        await parts.writeRecord(this.move.record);
-        this.phase = phase;
+        const record = { ...this.move.record, ...more };
+        const written = await parts.writeRecord({ ...record, phase });
+        this.move.record = written.ok ? { ...record, phase } : record;
+        if (written.ok) this.phase = phase;
+        return written;
       },
     };
     // Decided already: what still stands of the copy here counts for nothing.
@@ -211,7 +216,7 @@ export class SourceSide implements ActiveMove {
   private async dump(): Promise<SourceEvent> {
     const reply = await sendTree(this.move);
     if (!reply.ok)
-      return { type: 'dumpFailed', failure: { errno: 'ECANCELED', detail: reply.detail } };
+      return { type: 'dumpFailed', failure: { errno: reply.errno, detail: reply.detail } };
     this.move.sent = reply.value;
     return { type: 'dumped' };
   }

@@ -14,7 +14,7 @@ import { withSpan } from '@ssi/telemetry';
 import { untilAnswered } from './backoff.ts';
 import { moveTargetMachine, type TargetEvent, type TargetStart } from './machine.ts';
 import { type TargetPhase, type TargetRecord, targetEntry, targetTells } from './migrate.ts';
-import type { MoveParts } from './move-parts.ts';
+import { type MoveParts, type RecordReply, unwritten } from './move-parts.ts';
 import { Receiver } from './move-receive.ts';
 import { numbersOf } from './move-set.ts';
 import type { ActiveMove } from './moves.ts';
@@ -22,15 +22,13 @@ import type { RestoreResult } from './ports.ts';
 import { startInstead } from './rexec.ts';
 
 const patience = { firstMs: 10, maxMs: 500 };
-/** The last bytes arrive with the request to restore; a stream that stalls longer is broken. */
-const receiveMs = 15_000;
-/** A reservation that is not followed by a restore: the source went another way. */
-export const reservedMs = 120_000;
+/** A reservation without a stream: a source that lives connects at once. */
+const connectMs = 10_000;
 
-/** Of execve(2), where a program is started instead of a restore. */
-const execErrnos = ['ENOENT', 'EACCES', 'ENOEXEC', 'EPERM'] as const;
-type ExecErrno = (typeof execErrnos)[number];
-type RestoreErrno = 'ECANCELED' | 'EAGAIN' | ExecErrno;
+/** No room, and those of execve(2), where a program is started instead of a restore. */
+const toldErrnos = ['ENOSPC', 'ENOENT', 'EACCES', 'ENOEXEC', 'EPERM'] as const;
+type ToldErrno = (typeof toldErrnos)[number];
+type RestoreErrno = 'ECANCELED' | 'EAGAIN' | ToldErrno;
 
 export class TargetSide implements ActiveMove {
   readonly moveId: string;
@@ -43,17 +41,24 @@ export class TargetSide implements ActiveMove {
   private phase: TargetPhase | 'reserved';
   private context: CallContext = { priority: 2 };
   private restoreMs = 0;
+  /** What only vproc knows of the tree is on record here. */
+  private identified = false;
   private finish: () => void = () => {};
   private readonly waiting = new Set<() => void>();
   private readonly offView: () => void;
 
-  constructor(parts: MoveParts, record: TargetRecord, fresh: boolean) {
+  /** The life of the source's service that asked for the reservation; undefined: found on record. */
+  readonly askedBy: string | undefined;
+
+  constructor(parts: MoveParts, record: TargetRecord, askedBy?: string) {
     const { node } = parts;
+    const fresh = askedBy !== undefined;
+    this.askedBy = askedBy;
     this.parts = parts;
     this.record = record;
     this.moveId = record.moveId;
     this.phase = fresh ? 'reserved' : record.phase;
-    this.receiver = new Receiver(node.deps.ports, record.moveId);
+    this.receiver = new Receiver(node.deps, record.moveId);
     this.over = new Promise((done) => {
       this.finish = done;
     });
@@ -75,7 +80,7 @@ export class TargetSide implements ActiveMove {
     const forget = (): void => {
       if (this.phase === 'reserved') this.send({ type: 'abort' });
     };
-    node.deps.clock.after(reservedMs, forget);
+    node.deps.clock.after(connectMs, () => this.receiver.connected || forget());
     // criu moves native trees; an actor is moved by its host.
     if (record.tasks[0]?.kind !== 'actor') void node.deps.ports.criu.prepare(this.moveId);
     // Without all of the images nothing can come of it.
@@ -135,7 +140,7 @@ export class TargetSide implements ActiveMove {
 
   private refusal(): Reply<never, RestoreErrno> {
     const { failure } = this.machine.state().context;
-    const errno = execErrnos.find((e) => e === failure?.errno) ?? 'ECANCELED';
+    const errno = toldErrnos.find((e) => e === failure?.errno) ?? 'ECANCELED';
     return fail(errno, failure?.detail ?? 'aborted');
   }
 
@@ -183,9 +188,15 @@ export class TargetSide implements ActiveMove {
   private send(event: TargetEvent): void {
     if (!this.parts.node.stopped) this.machine.send(event);
   }
-  private async enter(phase: TargetPhase, more?: Partial<TargetRecord>): Promise<void> {
-    this.record = { ...this.record, ...more, phase };
-    await this.parts.writeRecord(this.record);
+  /** Not written: the phase is what it was. */
+  private async enter(phase: TargetPhase, more?: Partial<TargetRecord>): Promise<RecordReply> {
+    const record = { ...this.record, ...more };
+    const written = await this.parts.writeRecord({ ...record, phase });
+    this.record = written.ok ? { ...record, phase } : record;
+    if (written.ok) this.reach(phase);
+    return written;
+  }
+  private reach(phase: TargetPhase): void {
     this.phase = phase;
     for (const waiter of [...this.waiting]) waiter();
   }
@@ -204,11 +215,7 @@ export class TargetSide implements ActiveMove {
       case 'remake':
         return this.make(true);
       case 'hold':
-        await this.enter('prepared');
-        await failpoint('move.target.prepared');
-        // A view that came before the record: nobody will say it again.
-        this.look();
-        return undefined;
+        return this.vow();
       case 'run':
         return this.run();
       case 'ran':
@@ -231,11 +238,12 @@ export class TargetSide implements ActiveMove {
     const { node, local, holds } = this.parts;
     const { ports, failpoint } = node.deps;
     if (!again) {
-      const received = await this.received();
-      if (!received.ok) return this.failed(received.detail);
+      const received = await this.receiver.rest();
+      if (!received.ok) return this.failed(received.detail, received.errno);
       await failpoint('move.target.received');
     }
-    await this.enter('restoring', { ...this.streamsOwner(), tried: true });
+    const written = await this.enter('restoring', { ...this.streamsOwner(), tried: true });
+    if (!written.ok) return this.failed(unwritten(written).detail, unwritten(written).errno);
     await failpoint('move.target.restoring');
     local.hide(this.pidList());
     if (again) await this.destroyCopies();
@@ -261,19 +269,32 @@ export class TargetSide implements ActiveMove {
     return { type: 'restoreFailed', failure: { errno, detail } };
   }
 
-  private received(): Promise<Reply<{ bytes: number }, 'ECANCELED'>> {
-    return new Promise((done) => {
-      const timer = this.parts.node.deps.clock.after(receiveMs, () =>
-        done(fail('ECANCELED', 'the images did not arrive')),
-      );
-      void this.receiver.done.then((result) => {
-        timer.cancel();
-        done(result);
-      });
-    });
+  /** From its record on the copy is only destroyed by the source's word. */
+  private async vow(): Promise<TargetEvent | undefined> {
+    if (this.phase !== 'prepared') {
+      const kept = await this.identify();
+      const written = kept.ok ? await this.enter('prepared') : kept;
+      if (!written.ok) return this.failed(unwritten(written).detail, unwritten(written).errno);
+    }
+    await this.parts.node.deps.failpoint('move.target.prepared');
+    // A view that came before the record: nobody will say it again.
+    this.look();
+    return undefined;
   }
 
-  private restoreTree(): Promise<Reply<RestoreResult, 'ECANCELED' | ExecErrno>> {
+  /** Hops, births and owners, for the scans of this service and of the next. */
+  private async identify(): Promise<RecordReply> {
+    const refs = new Map(this.record.copies.map((c) => [c.pid, c]));
+    for (const t of this.record.tasks) {
+      const ref = refs.get(t.pid);
+      const kept = ref ? await this.parts.local.identify(ref, identityOf(t)) : ok();
+      if (!kept.ok) return kept;
+    }
+    this.identified = true;
+    return ok();
+  }
+
+  private restoreTree(): Promise<Reply<RestoreResult, 'ECANCELED' | ToldErrno>> {
     const { ports, tracer } = this.parts.node.deps;
     const { owner, root, shellJob, tty, program } = this.record;
     const [first] = this.record.tasks;
@@ -294,14 +315,12 @@ export class TargetSide implements ActiveMove {
     const { node, local, holds, moves, reporter } = this.parts;
     const { ports, failpoint } = node.deps;
     const { owner, copies, tasks } = this.record;
+    // Without this record a restart waits for the source, which goes on asking until `resumed` is on record.
     await this.enter('resuming');
+    this.reach('resuming');
     await failpoint('move.target.resuming');
     const stopped = tasks.filter((t) => t.stopped).map((t) => t.pid);
-    const refs = new Map(copies.map((c) => [c.pid, c]));
-    for (const t of tasks) {
-      const ref = refs.get(t.pid);
-      if (ref) await local.identify(ref, identityOf(t));
-    }
+    if (!this.identified) await this.identify();
     local.show(this.pidList());
     moves.arrived(this.pidList());
     if (owner !== undefined) await ports.streams.resume(owner);
@@ -315,7 +334,17 @@ export class TargetSide implements ActiveMove {
       },
     );
     await failpoint('move.target.running');
-    await this.enter('resumed');
+    await untilAnswered(
+      node.deps.clock,
+      patience,
+      () => !node.stopped,
+      async () => {
+        if ((await this.enter('resumed')).ok) return true;
+        // It runs: its images are room.
+        await ports.images.remove(this.moveId);
+        return undefined;
+      },
+    );
     // The source has its answer; the move is over when the table shows the tree.
     await local.refresh();
     void holds.giveBack(this.moveId);
@@ -326,7 +355,9 @@ export class TargetSide implements ActiveMove {
   private async destroy(): Promise<TargetEvent> {
     const { node, local, holds } = this.parts;
     const { ports, failpoint } = node.deps;
+    // Without this record a restart makes the copy again, for a source that asks again.
     await this.enter('destroying');
+    this.reach('destroying');
     await failpoint('move.target.destroying');
     this.receiver.close();
     await ports.criu.discard(this.moveId);
@@ -335,9 +366,20 @@ export class TargetSide implements ActiveMove {
     if (owner !== undefined) await ports.streams.remove(owner);
     await ports.images.remove(this.moveId);
     await ports.criu.cleanUp();
+    for (const copy of this.record.copies) local.forget(copy);
     local.show(this.pidList());
     await holds.giveBack(this.moveId);
-    await this.enter('aborted');
+    // What was answered must hold after a restart: it is on record, or there is no record at all.
+    await untilAnswered(
+      node.deps.clock,
+      patience,
+      () => !node.stopped,
+      async () => {
+        const kept = await this.enter('aborted');
+        return kept.ok || (await ports.records.remove(this.moveId)).ok || undefined;
+      },
+    );
+    this.reach('aborted');
     return { type: 'destroyed' };
   }
 

@@ -107,9 +107,11 @@ export class FakeNode {
   ports: FakePorts;
   life = new Life();
   started: Promise<void> = Promise.resolve();
-  /** Points at which this node's vproc, or the whole node, dies. */
-  readonly traps = new Map<FailpointName, 'vproc' | 'node'>();
+  /** Points at which this node's vproc, or the whole node, dies; or what happens there, awaited. */
+  readonly traps = new Map<FailpointName, 'vproc' | 'node' | (() => void | Promise<void>)>();
   readonly reached: FailpointName[] = [];
+  /** Its membership gives no word. */
+  silentMembership = false;
   private readonly cluster: FakeCluster;
   private readonly seed: number;
   private restarts = 0;
@@ -139,6 +141,7 @@ export class FakeNode {
       members: () => (gone() ? fail('EAGAIN', 'dead') : ok({ ...now(), services: [] })),
       attach: () => (gone() ? fail('EAGAIN', 'dead') : ok({ ...now(), cluster: 'fake' })),
       confirm: ({ peer }) => {
+        if (this.silentMembership) return new Promise<never>(() => {});
         if (machine.frozen) return fail('ENETDOWN', 'no lease');
         const state = cluster.view.members.find((m) => m.num === peer?.num)?.state;
         if (peer && state !== 'UP') return fail('EHOSTDOWN', `node ${peer.num} is ${state}`);
@@ -187,6 +190,7 @@ export class FakeNode {
     const trap = this.traps.get(name);
     if (!trap || !life.alive) return Promise.resolve();
     this.traps.delete(name);
+    if (typeof trap === 'function') return Promise.resolve(trap());
     if (trap === 'node') this.die();
     else {
       this.crash();

@@ -35,8 +35,11 @@ export class FakeNet {
   readonly listeners = new Map<number, FakeListener>();
   /** Pairs of nodes that do not hear each other, as `a-b`. */
   readonly cut = new Set<string>();
+  /** Out-of-line streams are half open: what is written goes nowhere, and nobody is told. */
+  halfOpen = false;
   readonly calls: string[] = [];
   private nextPort = 1;
+  private lives = 0;
 
   constructor(clock: Clock) {
     this.clock = clock;
@@ -49,6 +52,7 @@ export class FakeNet {
   /** ICS as one service of one node sees it, for one life. */
   ics(node: number, life: Life, service: string): Ics {
     let view: View | undefined;
+    const bootId = `${++this.lives}`.padStart(16, '0');
     const pending = new Set<{ to: number; end: (r: Reply<never, Errno>) => void }>();
     const call = (
       contract: Contract,
@@ -85,7 +89,7 @@ export class FakeNet {
           if (!handler) return entry.end(fail('ENOSYS', key));
           this.calls.push(`${node}>${to} ${key}`);
           const served: ServedCall = {
-            from: { node, service, bootId: '0'.repeat(16) },
+            from: { node, service, bootId },
             context: options.context ?? { priority: 0 },
             transid: view?.transid ?? 0,
             signal: abort.signal,
@@ -108,7 +112,7 @@ export class FakeNet {
       });
     };
     return {
-      self: { node, service, bootId: '0'.repeat(16) },
+      self: { node, service, bootId },
       call: call as Ics['call'],
       request: () => {
         throw new Error('not used by vproc');
@@ -145,7 +149,11 @@ export class FakeNet {
           return fail('EHOSTUNREACH', `port ${port}`);
         const accept = listener.tokens.get(token);
         if (!accept) return fail('EACCES', 'token');
-        const [near, far] = streamPair(this.clock, () => life.alive && listener.life.alive);
+        const [near, far] = streamPair(
+          this.clock,
+          () => life.alive && listener.life.alive,
+          () => this.halfOpen,
+        );
         accept(far);
         return ok(near);
       },
@@ -171,7 +179,7 @@ class FakeListener implements StreamListener {
 }
 
 /** Two ends of a connection that breaks when either side's service is gone. */
-function streamPair(clock: Clock, both: () => boolean): [Stream, Stream] {
+function streamPair(clock: Clock, both: () => boolean, lost: () => boolean): [Stream, Stream] {
   let broken = false;
   const end = (): { queue: (Uint8Array | undefined)[]; wake: () => void } => ({
     queue: [],
@@ -197,6 +205,7 @@ function streamPair(clock: Clock, both: () => boolean): [Stream, Stream] {
       },
       async write(message) {
         if (broken || !both()) throw new Error('broken');
+        if (lost()) return;
         outbox.queue.push(message.slice());
         outbox.wake();
       },

@@ -206,13 +206,15 @@ function fakeCriu(m: FakeMachine): Criu {
 function fakeRecords(m: FakeMachine, store: Map<string, string>, name: string): MoveRecords {
   return {
     async write(moveId, record) {
-      if (m.fails(name)) return fail('ENOSPC', 'injected');
+      if (m.fails(`${name}.write`)) return fail('ENOSPC', 'injected');
       store.delete(moveId);
       store.set(moveId, JSON.stringify(record));
       return ok();
     },
     list: async () =>
-      ok([...store].map(([moveId, text]) => ({ moveId, record: JSON.parse(text) as unknown }))),
+      m.fails(`${name}.list`)
+        ? fail('EIO', 'injected')
+        : ok([...store].map(([moveId, text]) => ({ moveId, record: JSON.parse(text) as unknown }))),
     async remove(moveId) {
       store.delete(moveId);
       return ok();
@@ -290,11 +292,11 @@ export const fakePorts = (m: FakeMachine): FakePorts => ({
   streams: fakeStreams(m),
   images: fakeImages(m),
   criu: fakeCriu(m),
-  records: fakeRecords(m, m.records, 'records.write'),
-  state: fakeRecords(m, m.state, 'state.write'),
+  records: fakeRecords(m, m.records, 'records'),
+  state: fakeRecords(m, m.state, 'state'),
   preflight: fakePreflight(m),
   stub: fakeStub(m),
-  stubRecords: fakeRecords(m, m.stubs, 'stubs.write'),
+  stubRecords: fakeRecords(m, m.stubs, 'stubs'),
   halter: fakeHalter(m),
   holders: {
     of: async (paths) => {
