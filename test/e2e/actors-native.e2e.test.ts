@@ -23,7 +23,6 @@ describe.skipIf(!canRunNative)('end to end: actors on real nodes', () => {
       env: {
         PATH: process.env.PATH ?? '/usr/bin:/bin',
         SSI_CLUSTER: cluster.name,
-        SSI_NATS: cluster.file().nats ?? '',
         SSI_NODE: String(node),
       },
       cwd: '/',

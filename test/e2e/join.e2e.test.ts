@@ -10,6 +10,7 @@ import {
   type TestCluster,
   waitForStates,
 } from '../harness/cluster.ts';
+import { waitUntil } from '../harness/wait-until.ts';
 
 describe.skipIf(!canRunNative)('end to end: join', { timeout: 60_000 }, () => {
   let cluster: TestCluster;
@@ -30,6 +31,9 @@ describe.skipIf(!canRunNative)('end to end: join', { timeout: 60_000 }, () => {
     const joined = await there('join', '--num', '4', '--detach', token);
     expect(joined.stderr + joined.stdout).toMatch(/node 4 .* is UP/);
     await waitForStates(cluster, { 1: 'UP', 2: 'UP', 4: 'UP' });
+    // From the machine that joined one may look, and no more.
+    expect((await there('nodes')).stdout).toMatch(/4 .*UP/);
+    expect((await there('run', '--node', '1', '--', '/bin/true')).stderr).toContain('EPERM');
     const { pid } = await cluster.json<{ pid: number }>(
       ...['run', '--node', '1', '--detach', '--json', '--', '/bin/sleep', '1000'],
     );
@@ -44,8 +48,34 @@ describe.skipIf(!canRunNative)('end to end: join', { timeout: 60_000 }, () => {
     expect((await cluster.ssi('kill', '-KILL', String(pid))).code).toBe(0);
   });
 
+  test('a token is used once, and not after its time', async () => {
+    const token = (await cluster.ssi('node', 'token')).stdout.trim();
+    const refused = async (text: string, why: RegExp) => {
+      const reply = await there('join', '--num', '5', '--detach', text);
+      expect(reply.code).toBe(1);
+      expect(reply.stderr).toMatch(why);
+    };
+    expect((await there('join', '--num', '5', '--detach', token)).code).toBe(0);
+    expect((await there('down')).code).toBe(0);
+    await waitForStates(cluster, { 5: 'DOWN' });
+    const keepsItOpen = await cluster.ssi('node', 'token');
+    expect(keepsItOpen.code).toBe(0);
+    await refused(token, /EACCES.*used/);
+    const brief = (await cluster.ssi('node', 'token', '--expires', '1s')).stdout.trim();
+    await waitUntil(
+      'a second has passed',
+      () =>
+        refused(brief, /EACCES.*expired/).then(
+          () => true,
+          () => false,
+        ),
+      5_000,
+    );
+  });
+
   test('a second node with a living number is refused, and a broken token too', async () => {
     const token = (await cluster.ssi('node', 'token')).stdout.trim();
+    // Not used up by this.
     const taken = await there('join', '--num', '1', '--detach', token);
     expect(taken.code).toBe(1);
     expect(taken.stderr).toMatch(/EEXIST.*--num/);

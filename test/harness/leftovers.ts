@@ -52,7 +52,11 @@ export function footprint(cluster: string): Footprint {
     cgroups: ['', '/unified', '/freezer'].flatMap((h) =>
       listDir(`/sys/fs/cgroup${h}/ssi/${cluster}`).map((d) => `${h}/ssi/${cluster}/${d}`),
     ),
-    nftTables: nft.split('\n').filter(Boolean).sort(),
+    // criu's and ours; others' (Docker's) come and go.
+    nftTables: nft
+      .split('\n')
+      .filter((t) => /criu|ssi/i.test(t))
+      .sort(),
     folders: [`/run/ssi/clusters/${cluster}`, `/run/ssi/node/${cluster}`].filter((d) =>
       existsSync(d),
     ),

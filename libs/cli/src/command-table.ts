@@ -145,6 +145,13 @@ export const commandTable: readonly CommandEntry[] = [
     load: () => import('./commands/node-services.ts'),
   },
   {
+    name: 'enrolment',
+    summary: 'takes joining machines in',
+    group: 'Other',
+    hidden: true,
+    load: () => import('./commands/enrolment.ts'),
+  },
+  {
     name: 'completion',
     summary: 'shell completion for bash, zsh or fish',
     group: 'Other',

@@ -19,8 +19,8 @@ function busChecks(env: NodeJS.ProcessEnv, cluster: string | undefined): Check[]
       },
       { name: 'clocks', look: localClock },
     ];
-  const { nats, file } = found.value;
-  const probe = probeBus(nats.split(',')[0] ?? nats, 3_000);
+  const { nats, file, credential } = found.value;
+  const probe = probeBus(nats.split(',')[0] ?? nats, 3_000, credential);
   const checks: Check[] = [
     {
       name: 'NATS',

@@ -21,6 +21,7 @@ is no such program.
 
 Environment:
   SSI_CLUSTER  the cluster to use, like --cluster
+  SSI_CREDS    a credential from "ssi user add"; it names the cluster
   SSI_NATS     its bus, nats://user:password@host:port, where there is no cluster file
   NO_COLOR     no colours
   SSI_DEBUG    1: stack traces of bugs

@@ -21,6 +21,7 @@ export interface StartOptions {
 /** Credentials are not handed to every program of the cluster, nor what is true of our own node only. */
 const withheld = new Set([
   ...['SSI_NATS', 'SSI_REDIS', 'SSI_NODE', 'SSI_NAME', 'SSI_NODE_DIR', 'SSI_STATE_DIR'],
+  ...['SSI_CREDS', 'SSI_CREDS_DIR'],
   ...['SSI_LOG_DIR', 'SSI_CGROUP', 'SSI_ADDRESSES', 'SSI_SERVICES', 'SSI_FAILPOINTS'],
 ]);
 

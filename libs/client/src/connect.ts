@@ -1,7 +1,15 @@
 // Finding a cluster and connecting to it: by name, by environment, or the only one on this machine.
-import { readdirSync } from 'node:fs';
-import { type Errno, fail, ok, type Reply } from '@ssi/contracts';
-import { type ClusterFile, clustersDir, readClusterFile } from './cluster-file.ts';
+import { readdirSync, readFileSync } from 'node:fs';
+import {
+  type Credential,
+  type Errno,
+  fail,
+  ok,
+  parseCredential,
+  parsePrincipal,
+  type Reply,
+} from '@ssi/contracts';
+import { type ClusterFile, clusterDir, clustersDir, readClusterFile } from './cluster-file.ts';
 import type { Ssi } from './handle.ts';
 
 export interface ConnectOptions {
@@ -17,11 +25,23 @@ export interface ClusterAddress {
   readonly nats: string;
   readonly seeds: readonly number[];
   readonly file?: ClusterFile;
+  /** Absent: the bus's URL says who we are, or nobody asks. */
+  readonly credential?: Credential;
 }
 
 const waitDefaultMs = 3_000;
 /** Name of a cluster that is only known by its bus. */
 export const clusterNameDefault = 'ssi';
+
+/** ENOENT: no such file, or not for us; EBADMSG: it is no credential. */
+function readCredential(path: string): Reply<Credential, 'ENOENT' | 'EBADMSG'> {
+  try {
+    const found = parseCredential(readFileSync(path, 'utf8'));
+    return found ? ok(found) : fail('EBADMSG', `${path} is no credential of a cluster`);
+  } catch (error) {
+    return fail('ENOENT', String(error));
+  }
+}
 
 /** Clusters with a folder on this machine, by name. */
 export function localClusters(env?: NodeJS.ProcessEnv): string[] {
@@ -46,6 +66,16 @@ export function findCluster(
   const self = Number(env.SSI_NODE);
   const own = Number.isInteger(self) && self > 0 ? [self] : [];
   const bus = env.SSI_NATS;
+  if (env.SSI_CREDS) {
+    const held = readCredential(env.SSI_CREDS);
+    if (!held.ok) return held;
+    const { cluster, nats = bus } = held.value;
+    if (options.cluster !== undefined && options.cluster !== cluster)
+      return fail('EINVAL', `SSI_CREDS is of cluster "${cluster}", not of "${options.cluster}"`);
+    return nats === undefined
+      ? fail('EINVAL', `${env.SSI_CREDS} names no bus: set SSI_NATS`)
+      : ok({ cluster, nats, seeds: own, credential: held.value });
+  }
   if (bus && (options.cluster === undefined || !localClusters(env).includes(options.cluster))) {
     if (!bus.split(',').every(isBusUrl))
       return fail('EINVAL', 'SSI_NATS is not of the form nats://user:password@host:port');
@@ -74,7 +104,9 @@ export function findCluster(
       ? fail('EOPNOTSUPP', `cluster "${name}" is embedded in its own process; use its prompt`)
       : fail('EBADMSG', `cluster "${name}" has no bus: it did not come up; ssi down, then ssi up`);
   const seeds = [...own, ...nodes.map((n) => n.num)];
-  return ok({ cluster: file.value.name, nats, seeds, file: file.value });
+  const starter = readCredential(`${clusterDir(name, env)}/user.json`);
+  const found = { cluster: file.value.name, nats, seeds, file: file.value };
+  return ok(starter.ok ? { ...found, credential: starter.value } : found);
 }
 
 /** ECONNREFUSED: its bus cannot be reached; EACCES: it refuses the credentials; the others as `findCluster`. */
@@ -82,7 +114,8 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
   const env = options.env ?? process.env;
   const found = findCluster(options);
   if (!found.ok) return found;
-  const { cluster, nats, seeds } = found.value;
+  const { cluster, nats, seeds, credential } = found.value;
+  const person = credential && parsePrincipal(credential.service);
   // Loaded only here: whoever merely reads a cluster file does not pay for a bus client.
   const [{ natsLink }, { createSsi }] = await Promise.all([
     import('./link.nats.ts'),
@@ -92,7 +125,14 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
     cluster,
     nats,
     seeds,
-    uid: process.getuid?.() ?? 0,
+    credential,
+    serviceCredential: (node, service) => {
+      const dir = env.SSI_CREDS_DIR ?? `${clusterDir(cluster, env)}/n${node}/creds`;
+      const held = readCredential(`${dir}/${service}.json`);
+      return held.ok ? held.value : undefined;
+    },
+    uid: person?.uid ?? process.getuid?.() ?? 0,
+    gid: person?.gid ?? process.getgid?.() ?? 0,
     otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
     waitMs: options.waitMs ?? waitDefaultMs,
   });

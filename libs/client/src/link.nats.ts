@@ -2,11 +2,11 @@
 // the built-in store.
 import { randomBytes } from 'node:crypto';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { connect as connectNats } from '@nats-io/transport-node';
-import { eventSubject, fail, ok, type Reply } from '@ssi/contracts';
+import { connect as connectNats, nkeyAuthenticator } from '@nats-io/transport-node';
+import { type Credential, eventSubject, fail, libraryInbox, ok, type Reply } from '@ssi/contracts';
 import { createEndpoint } from '@ssi/ics';
 import type { Random } from '@ssi/ports';
-import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
+import { natsSpanStore, spanStream, startTelemetry } from '@ssi/telemetry';
 import { clientClock } from './clock.ts';
 import type { ClientLink } from './link.ts';
 
@@ -14,8 +14,13 @@ export interface NatsLinkOptions {
   readonly cluster: string;
   /** nats://user:password@host:port, several with commas. */
   readonly nats: string;
+  /** Absent: the URL says who we are. */
+  readonly credential?: Credential | undefined;
+  /** That of a service of a node which this process serves as. */
+  readonly serviceCredential?: (node: number, service: string) => Credential | undefined;
   readonly seeds: readonly number[];
   readonly uid: number;
+  readonly gid?: number | undefined;
   readonly otlpEndpoint?: string | undefined;
   /** How long to try to reach the bus, ms. */
   readonly waitMs: number;
@@ -33,10 +38,11 @@ export async function natsLink(
   const opened = await createEndpoint({
     cluster,
     node: 0,
-    service: `client_${random.hex(8)}`,
+    service: options.credential?.service ?? `client_${random.hex(8)}`,
     clock: clientClock,
     random,
     nats: options.nats,
+    credential: options.credential,
     busWaitMs: options.waitMs,
   });
   if (!opened.ok) {
@@ -47,7 +53,7 @@ export async function natsLink(
   }
   const { ics, streams, nats, close } = opened.value;
   if (!nats) throw new Error('an endpoint that was given a bus has none');
-  const spans = natsSpanStore(nats, cluster);
+  const spans = natsSpanStore(nats, cluster, { create: options.credential === undefined });
   const telemetry = await startTelemetry({
     service: 'client',
     node: 0,
@@ -66,6 +72,7 @@ export async function natsLink(
     spans,
     seeds: options.seeds,
     uid: options.uid,
+    gid: options.gid,
     onEvent: (fn) => {
       // A wait that was under way when the link was closed ends by itself.
       if (nats.isClosed()) return { stop: () => {} };
@@ -80,6 +87,7 @@ export async function natsLink(
         clock: clientClock,
         random,
         nats: options.nats,
+        credential: options.serviceCredential?.(node, service),
         busWaitMs: options.waitMs,
       });
       if (!served.ok) return served;
@@ -113,6 +121,7 @@ export interface BusProbe {
 export async function probeBus(
   url: string,
   waitMs: number,
+  held?: Credential,
 ): Promise<Reply<BusProbe, 'ECONNREFUSED'>> {
   try {
     const { username, password, host } = new URL(url);
@@ -120,12 +129,16 @@ export async function probeBus(
       servers: host,
       timeout: waitMs,
       maxReconnectAttempts: 0,
+      ...(held && {
+        authenticator: nkeyAuthenticator(new TextEncoder().encode(held.seed)),
+        inboxPrefix: libraryInbox(held.cluster, held),
+      }),
       ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
     });
     try {
       const rttMs = await nats.rtt();
       const { version = '', jetstream = false } = nats.info ?? {};
-      const skewMs = jetstream ? await skewOf(nats) : undefined;
+      const skewMs = jetstream ? await skewOf(nats, held?.cluster) : undefined;
       return ok({ version, rttMs, jetstream, skewMs });
     } finally {
       await nats.close();
@@ -136,11 +149,16 @@ export async function probeBus(
 }
 
 /** JetStream stamps what it tells of a stream with its own time. */
-async function skewOf(nats: Awaited<ReturnType<typeof connectNats>>): Promise<number | undefined> {
-  const manager = await jetstreamManager(nats, { timeout: 2_000 });
-  for await (const stream of manager.streams.list()) {
+async function skewOf(
+  nats: Awaited<ReturnType<typeof connectNats>>,
+  cluster: string | undefined,
+): Promise<number | undefined> {
+  const manager = await jetstreamManager(nats, { timeout: 2_000, checkAPI: false });
+  const streams =
+    cluster === undefined ? await manager.streams.names().next() : [spanStream(cluster)];
+  for (const stream of streams) {
     const before = clientClock.wallMs();
-    const info = await manager.streams.info(stream.config.name);
+    const info = await manager.streams.info(stream);
     const after = clientClock.wallMs();
     const at = Date.parse((info as { ts?: string }).ts ?? '');
     return Number.isNaN(at) ? undefined : at - (before + after) / 2;

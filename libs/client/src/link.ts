@@ -26,6 +26,8 @@ export interface ClientLink {
   readonly seeds: readonly number[];
   /** User that signals and moves are asked for. 0: root. */
   readonly uid: number;
+  /** Group that programs are started with; absent: the one numbered as the user. */
+  readonly gid?: number | undefined;
   /** Calls back whenever membership announced something; only a hint to look, it may be lost. */
   onEvent(fn: () => void): { stop(): void };
   /** Absent: this link only calls. */

@@ -141,7 +141,7 @@ export function createSsi(link: ClientLink): Ssi {
       const to = picked.value;
       const view = await checkNode(to);
       if (!view.ok) return view;
-      const body = { ...rest, uid: rest.uid ?? uid, gid: rest.gid ?? uid };
+      const body = { ...rest, uid: rest.uid ?? uid, gid: rest.gid ?? link.gid ?? uid };
       const reply = await link.ics.call(vproc, 'run', to, body, {
         waitForServer: true,
         ...(traceparent && { context: { priority: 0, traceparent } }),

@@ -50,6 +50,7 @@ export type ActorExit = z.infer<typeof actorExit>;
 export const actor = defineContract('actor', 1, {
   ...serviceOps,
   create: rpc({
+    callers: ['vproc@node'],
     summary:
       'vproc to host: starts an actor under this pid. ENOENT: no such type here; EEXIST: the pid runs here already; EINVAL: its machine does not start with this input.',
     request: z.object({ pid, birth, type: actorType, input: z.unknown(), uid: z.int().min(0) }),
@@ -58,6 +59,7 @@ export const actor = defineContract('actor', 1, {
     priority: 1,
   }),
   deliver: rpc({
+    callers: ['operate'],
     summary:
       'An event for the actor. `ask` answers with the reply of the step that takes it, `send` when the event is in the mailbox. Exactly once and in order by (sender, seq): a number that was taken before answers as it did then, whatever node the actor was on. ESRCH: not here, ask its origin; EREMCHG: it moved to that node; EAGAIN: mailbox full, or an earlier number is missing; ENOSYS: the step gave no reply; ESTALE: the number is below `lowWater`, its reply is forgotten.',
     request: z.object({
@@ -75,6 +77,7 @@ export const actor = defineContract('actor', 1, {
     timeoutMs: 10_000,
   }),
   freeze: rpc({
+    callers: ['vproc@node'],
     summary:
       'vproc to host: the actor takes nothing from its mailbox from now on; a piece of its image. Idempotent by moveId. EBUSY: frozen for another move.',
     request: z.object({
@@ -90,6 +93,7 @@ export const actor = defineContract('actor', 1, {
     priority: 1,
   }),
   install: rpc({
+    callers: ['vproc@node'],
     summary:
       'vproc to host: a piece of an image; with the last one the actor is here, frozen. Idempotent. ENOENT: no such type here; EBADMSG: not an image; EEXIST: the pid runs here.',
     request: z.object({
@@ -108,6 +112,7 @@ export const actor = defineContract('actor', 1, {
     priority: 1,
   }),
   resume: rpc({
+    callers: ['vproc@node'],
     summary:
       'vproc to host: a frozen actor goes on, timers with the time they had left. Idempotent. One that was stopped before stays stopped.',
     request: z.object({ pid, birth }),
@@ -116,6 +121,7 @@ export const actor = defineContract('actor', 1, {
     priority: 1,
   }),
   destroy: rpc({
+    callers: ['vproc@node'],
     summary:
       'vproc to host: this copy is no more, without an end to tell. Who waits for it here is sent to where it went, else to its origin. Idempotent.',
     request: z.object({ pid, birth }),
@@ -124,6 +130,7 @@ export const actor = defineContract('actor', 1, {
     priority: 1,
   }),
   signal: rpc({
+    callers: ['vproc@node'],
     summary:
       'vproc to host: SIGSTOP and its kin stop it, SIGCONT lets it go on, SIGCHLD, SIGURG and SIGWINCH are ignored, any other ends it. EAGAIN: frozen for a move.',
     request: z.object({ pid, birth, signal: z.int().min(1).max(64) }),
@@ -132,6 +139,7 @@ export const actor = defineContract('actor', 1, {
     priority: 1,
   }),
   list: rpc({
+    callers: ['vproc@node'],
     summary: 'What runs here, what could, and the ends that vproc has not taken yet.',
     request: z.object({}),
     reply: z.object({

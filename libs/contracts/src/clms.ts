@@ -8,7 +8,10 @@ import { nodeFacts, nodeState, serviceOps, view } from './service.ts';
 
 export const clms = defineContract('clms', 1, {
   ...serviceOps,
+  /** Also the master's word to the members. */
+  view: { ...serviceOps.view, callers: ['clms'] },
   attach: rpc({
+    callers: ['service@node'],
     summary:
       'A service of this node announces itself; it gets the view now and every change by its `view` operation. Repeated after each start and whenever membership restarts.',
     request: z.object({ service: serviceName, bootId: serviceBootId, pid: z.int().min(0) }),
@@ -17,6 +20,7 @@ export const clms = defineContract('clms', 1, {
     priority: 2,
   }),
   join: rpc({
+    callers: ['clms'],
     summary:
       'A node asks the master to be a member; the commit shows in the next view. EEXIST: the number is in use by a living incarnation; EAGAIN: its former life is not cleaned up yet; EREMCHG: ask that node; EACCES: wrong cluster.',
     request: z.object({
@@ -30,6 +34,7 @@ export const clms = defineContract('clms', 1, {
     priority: 1,
   }),
   ready: rpc({
+    callers: ['clms'],
     summary: 'A COMINGUP node has finished its own start and asks to be UP.',
     request: z.object({ member }),
     reply: z.object({ transid: transId }),
@@ -37,6 +42,7 @@ export const clms = defineContract('clms', 1, {
     priority: 1,
   }),
   leave: rpc({
+    callers: ['clms'],
     summary: 'A node goes down in good order (SHUTDOWN, then DOWN at once, quorum adapts).',
     request: z.object({ member }),
     reply: z.object({ transid: transId }),
@@ -44,6 +50,7 @@ export const clms = defineContract('clms', 1, {
     priority: 1,
   }),
   step: rpc({
+    callers: ['clms'],
     summary:
       'The master has this node run one nodedown step in its service; the reply acknowledges it.',
     request: z.object({ transid: transId, step: z.string(), dead: z.array(member) }),
@@ -54,6 +61,7 @@ export const clms = defineContract('clms', 1, {
     calls: ['ics.nodedown', 'vproc.nodedown'],
   }),
   confirm: rpc({
+    callers: ['service@node'],
     summary:
       'Asked by a service of the same node before it does what cannot be taken back: is this node leased in the newest view this membership knows, and is the named peer still that incarnation and UP? EHOSTDOWN: the peer is not; ENETDOWN: this node has no lease.',
     request: z.object({ peer: member.optional() }),
@@ -62,6 +70,7 @@ export const clms = defineContract('clms', 1, {
     priority: 3,
   }),
   members: rpc({
+    callers: ['read', 'clms', 'vproc@node'],
     summary:
       'The view this node has applied, with the services it runs. EAGAIN: this life of it is in no view yet (`stored`: what it remembers all the same, for a candidate). [clusternode_info(3)]',
     request: z.object({ stored: z.boolean().optional() }),
@@ -74,6 +83,7 @@ export const clms = defineContract('clms', 1, {
     errnos: ['EAGAIN'],
   }),
   history: rpc({
+    callers: ['read'],
     summary: 'Transitions this node has applied, newest last. [cluster_detailedtransition(3)]',
     request: z.object({ since: transId.optional() }),
     reply: z.object({
@@ -92,6 +102,7 @@ export const clms = defineContract('clms', 1, {
     errnos: ['EAGAIN'],
   }),
   shutdown: rpc({
+    callers: ['admin'],
     summary:
       "Take this node down in good order: leave, then stop serving. Draining is the caller's part.",
     request: z.object({}),
@@ -101,6 +112,7 @@ export const clms = defineContract('clms', 1, {
     calls: ['clms.leave'],
   }),
   bootstrap: rpc({
+    callers: ['admin'],
     summary:
       'Start a cluster although a majority of its last stored view is missing. For people who know why.',
     request: z.object({ force: z.literal(true) }),
@@ -108,6 +120,7 @@ export const clms = defineContract('clms', 1, {
     errnos: ['EALREADY', 'EAGAIN'],
   }),
   suspect: message({
+    callers: ['clms'],
     summary: 'A monitor reports a node whose heartbeats stopped; the master judges.',
     request: z.object({ num: nodeNum, silentMs: z.number(), health: z.int().min(0) }),
     reply: z.undefined(),

@@ -4,6 +4,17 @@
 import type { z } from 'zod';
 import type { Errno } from './errno.ts';
 
+/** What a person may do with the cluster; each role may all that the ones before it may. */
+export const roles = ['read', 'operate', 'admin'] as const;
+export type Role = (typeof roles)[number];
+
+/**
+ * Who may ask for an operation: a role of people, a service by its contract's name, `service` any of them;
+ * with `@node` only one of the server's own node.
+ */
+export type Caller = Role | `${ServiceWord}` | `${ServiceWord}@node`;
+type ServiceWord = 'service' | 'clms' | 'ics' | 'vproc' | 'actor';
+
 /** 0 is ordinary traffic, 3 the highest. A call made while serving one goes out one higher. */
 export type Priority = 0 | 1 | 2 | 3;
 
@@ -17,6 +28,8 @@ export interface Op<
   readonly request: Req;
   readonly reply: Rep;
   readonly errnos: readonly E[];
+  /** Absent: everyone (tests). The bus's permissions are made from this, and every server checks it. */
+  readonly callers?: readonly Caller[];
   /** Lowest priority at which this operation travels. Default 0. */
   readonly priority?: Priority;
   /** The reply may take as long as the caller's deadline (wait, follow): not counted as work in progress. */

@@ -8,6 +8,8 @@ export const variables = {
   AUTO_TIE_BREAKER: '1: of two equal halves the one with the lowest node number goes on',
   CGROUP: 'control group of the programs of the node',
   CLUSTER: 'name of the cluster',
+  CREDS: 'file with the credential to use',
+  CREDS_DIR: 'folder with a credential for each service of the node',
   DEAD: 'given to the nodedown script: number of the node that is DOWN',
   DEBUG: '1: stack traces of bugs; a cluster that did not come up is kept',
   EMBEDDED: '1: actors only, nothing to install',

@@ -50,6 +50,7 @@ export const errno = z.enum(Object.keys(errnoNumber) as [Errno, ...Errno[]]);
 
 /** Errnos that ICS itself may give for any call, whatever the operation lists (style: section 4). */
 export type IcsErrno =
+  | 'EPERM'
   | 'EAGAIN'
   | 'EHOSTDOWN'
   | 'EHOSTUNREACH'

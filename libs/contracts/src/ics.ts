@@ -28,6 +28,7 @@ export const channelState = z.enum(['opening', 'up', 'flushing', 'down']);
 export const ics = defineContract('ics', 1, {
   ...serviceOps,
   register: rpc({
+    callers: ['service@node'],
     summary:
       'A service of this node tells where it is reached; answered with the whole node map. Repeated after every start.',
     request: serviceEndpoint,
@@ -36,6 +37,7 @@ export const ics = defineContract('ics', 1, {
     priority: 2,
   }),
   watch: rpc({
+    callers: ['service@node'],
     summary:
       'A service of this node waits for the node map to be another than the one it has; answered at once where it is. Asked again after each answer, which also says that the map was taken over.',
     request: z.object({
@@ -50,6 +52,7 @@ export const ics = defineContract('ics', 1, {
     timeoutMs: 60_000,
   }),
   map: message({
+    callers: ['ics'],
     summary:
       "The services of the sender's node, sent from router to router when they changed and when a ping showed that the other has not got them.",
     request: z.object({ node: endpointNode, map: z.array(serviceEndpoint) }),
@@ -57,6 +60,7 @@ export const ics = defineContract('ics', 1, {
     priority: 3,
   }),
   grant: rpc({
+    callers: ['vproc@node'],
     summary:
       'Opens an out-of-line stream to a service of this node: a one-time token and where to connect. EHOSTDOWN: the channel to the peer is down or flushing.',
     request: z.object({
@@ -74,6 +78,7 @@ export const ics = defineContract('ics', 1, {
     priority: 2,
   }),
   route: rpc({
+    callers: ['vproc@node'],
     summary:
       'Best way to a node as measured: its addresses in order of round trip. EHOSTDOWN as for `grant`.',
     request: z.object({ peer: member }),
@@ -82,6 +87,7 @@ export const ics = defineContract('ics', 1, {
     priority: 2,
   }),
   ping: rpc({
+    callers: ['ics'],
     summary:
       "Answers at once: the other router is there, and has or has not got the services of the caller's node.",
     request: z.object({
@@ -94,6 +100,7 @@ export const ics = defineContract('ics', 1, {
     timeoutMs: 1_000,
   }),
   channels: rpc({
+    callers: ['read'],
     summary:
       'State, transport, round trip and throttling counters of the channel to each node. [ics_geticsinfo]',
     request: z.object({}),

@@ -73,6 +73,7 @@ export type NodedownStep = (typeof nodedownSteps)[number];
 
 export const serviceOps = {
   view: message({
+    callers: ['clms@node'],
     summary:
       'The view this node has applied, and what this node is in it; sent on every change and at attach.',
     request: z.object({
@@ -85,6 +86,7 @@ export const serviceOps = {
     priority: 3,
   }),
   nodedown: rpc({
+    callers: ['clms@node'],
     summary:
       "This service's step of a nodedown; idempotent by (transid, dead). The reply is the acknowledgement.",
     request: z.object({ transid: transId, dead: z.array(member) }),
@@ -94,6 +96,7 @@ export const serviceOps = {
     timeoutMs: 10_000,
   }),
   status: rpc({
+    callers: ['read', 'clms@node'],
     summary: 'Health and counters of this service, for people and for health checks.',
     request: z.object({}),
     reply: z.object({

@@ -179,6 +179,7 @@ const moveId = z.string().regex(/^[0-9a-f]{32}$/);
 export const vproc = defineContract('vproc', 1, {
   ...serviceOps,
   run: rpc({
+    callers: ['operate'],
     summary:
       'Starts a program on this node. ENOENT, EACCES, ENOEXEC: as execve(2) gives them; ENETDOWN: this node has no lease; EOPNOTSUPP: this node runs actors only.',
     request: z.object({
@@ -214,6 +215,7 @@ export const vproc = defineContract('vproc', 1, {
     timeoutMs: 10_000,
   }),
   list: rpc({
+    callers: ['read'],
     summary:
       'Processes that execute on this node. Each process of the cluster is told by exactly one node.',
     request: z.object({}),
@@ -222,6 +224,7 @@ export const vproc = defineContract('vproc', 1, {
     timeoutMs: 10_000,
   }),
   where: rpc({
+    callers: ['read'],
     summary:
       'Asked of the origin: where the process executes. ESRCH: no such process; EREMCHG: that node is its origin now. An exited process that nobody waited for is still found.',
     request: z.object({ pid }),
@@ -229,6 +232,7 @@ export const vproc = defineContract('vproc', 1, {
     errnos: ['ESRCH', 'EREMCHG', 'EAGAIN'],
   }),
   signal: rpc({
+    callers: ['operate', 'vproc'],
     summary:
       'kill(2): a positive pid one process, a negative one a process group wherever its members are. Asked of the origin, which passes it on; waits while the process moves. Signal 0 only asks.',
     request: z.object({ pid: z.int(), signal: z.int().min(0).max(64), uid: z.int().min(0) }),
@@ -238,6 +242,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['vproc.deliver'],
   }),
   deliver: rpc({
+    callers: ['vproc'],
     summary: 'Origin to execution node: deliver the signal here. EREMCHG: it moved on.',
     request: z.object({ pid: z.int(), signal: z.int().min(0).max(64), uid: z.int().min(0) }),
     reply: z.object({
@@ -251,6 +256,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['actor.signal'],
   }),
   wait: rpc({
+    callers: ['read', 'vproc'],
     summary:
       'Asked of the origin: waits for the end of a process and takes its status (a second wait gets ECHILD after `reap`). EAGAIN with noHang: still runs. If its node died: signal SIGKILL, reason EHOSTDOWN.',
     request: z.object({ pid, reap: z.boolean(), noHang: z.boolean().optional() }),
@@ -260,6 +266,7 @@ export const vproc = defineContract('vproc', 1, {
     timeoutMs: 3_600_000,
   }),
   migrate: rpc({
+    callers: ['operate'],
     summary:
       'Moves a process with its descendants (or with `group` its whole process group) to another node; asked of the execution node. EOPNOTSUPP lists reasons in detail, each with its code; ECANCELED: rolled back, runs on at the source; EREMCHG: it executes on that node.',
     request: z.object({
@@ -309,6 +316,7 @@ export const vproc = defineContract('vproc', 1, {
     ],
   }),
   whyNot: rpc({
+    callers: ['read'],
     summary:
       'Says, before anyone tries, whether a process could move, with one reason for each thing that cannot.',
     request: z.object({ pid, to: nodeNum.optional(), group: z.boolean().optional() }),
@@ -318,6 +326,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['vproc.moveNegotiate'],
   }),
   moveNegotiate: rpc({
+    callers: ['vproc'],
     summary:
       'Source to target: could you take this tree? Without `dryRun` it is reserved and a stream is opened for its images. `reasons` not empty: refused, nothing reserved. Idempotent by moveId.',
     request: z.object({
@@ -348,6 +357,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['ics.grant'],
   }),
   moveRestore: rpc({
+    callers: ['vproc'],
     summary:
       'Source to target: the images are all sent, restore them (or start `program`) and leave the tree stopped. The source is in doubt from here. ok: the copy stands, and the membership of this node has just said that both nodes are members. ECANCELED, ENOSPC, or the errno of execve(2): could not, nothing is left. Idempotent by moveId: asked again it repeats its word, with membership’s.',
     request: z.object({
@@ -372,6 +382,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['clms.confirm', 'actor.install', 'actor.destroy'],
   }),
   moveCommit: rpc({
+    callers: ['vproc'],
     summary:
       'Source to target: my copy is dead, run yours. Repeated until answered; idempotent by moveId.',
     request: z.object({ moveId }),
@@ -382,6 +393,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['actor.resume'],
   }),
   moveAbort: rpc({
+    callers: ['vproc'],
     summary:
       'Source to target: destroy your copy. The reply says it is destroyed; only then does the source run on. Repeated until answered; idempotent by moveId, also for a move never heard of.',
     request: z.object({ moveId, root: pid }),
@@ -392,6 +404,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['actor.destroy'],
   }),
   moveStatus: rpc({
+    callers: ['vproc'],
     summary: 'A side that restarted asks the other what it knows of a move.',
     request: z.object({ moveId }),
     reply: z.object({ phase: z.string() }),
@@ -399,6 +412,7 @@ export const vproc = defineContract('vproc', 1, {
     priority: 2,
   }),
   report: rpc({
+    callers: ['vproc'],
     summary:
       'Execution node to origin: what changed. Entries with a lower hop than known are ignored. Idempotent.',
     request: z.object({
@@ -417,6 +431,7 @@ export const vproc = defineContract('vproc', 1, {
     priority: 2,
   }),
   census: rpc({
+    callers: ['vproc'],
     summary:
       'A node that becomes origin of a range (its own at join, or as surrogate) asks everyone what lives of it: processes, and numbers in use as tid, group or session.',
     request: z.object({ range: nodeNum, transid: transId }),
@@ -426,6 +441,7 @@ export const vproc = defineContract('vproc', 1, {
     timeoutMs: 10_000,
   }),
   attach: rpc({
+    callers: ['read'],
     summary:
       'Opens the standard streams of a process started by `run` on its execution node: where to connect and with which token. ENOENT: it has none here (not started by `run`, or forgotten); EREMCHG: it moved there.',
     request: z.object({ pid, input: z.boolean() }),
@@ -440,6 +456,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['ics.grant'],
   }),
   resize: rpc({
+    callers: ['operate'],
     summary:
       "New size of the process's terminal; SIGWINCH goes to its foreground group. ENOTTY: it has none.",
     request: z.object({ pid, rows: z.int().min(1), cols: z.int().min(1) }),
@@ -447,6 +464,7 @@ export const vproc = defineContract('vproc', 1, {
     errnos: ['ENOTTY', 'ESRCH', 'EREMCHG', 'EAGAIN'],
   }),
   rexec: rpc({
+    callers: ['operate'],
     summary:
       'Replaces the image of a process by another program on another node, same pid and standard streams; asked of the execution node. Until the new one is committed the old one stands still, and runs on after any error. EOPNOTSUPP lists reasons in detail, each with its code; EINVAL: it is on that node. [rexec(3ssi)]',
     request: z.object({
@@ -485,6 +503,7 @@ export const vproc = defineContract('vproc', 1, {
     ],
   }),
   actorSpawn: rpc({
+    callers: ['operate'],
     summary:
       "Starts an actor on this node: a process of kind `actor` with a pid of its own. ENOENT: the node's host has no such type; EHOSTUNREACH: the node has no actor host now; EINVAL: its machine does not start with this input.",
     request: z.object({ type: actorType, input: z.unknown(), uid: z.int().min(0) }),
@@ -494,6 +513,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['actor.create', 'actor.destroy'],
   }),
   actorHost: rpc({
+    callers: ['actor@node'],
     summary:
       "The node's actor host announces itself, every second and whenever something changed; repeated after each start of either side. A host of another boot id takes the place of the one before, whose actors are dead. EBUSY: another host serves this node.",
     request: z.object({

@@ -1,7 +1,14 @@
 // What a service's main.ts or a client opens: the bus, the direct transport, streams, and ICS over them.
-import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { connect, type NatsConnection, nkeyAuthenticator } from '@nats-io/transport-node';
 import type { Tracer } from '@opentelemetry/api';
-import { fail, ok, type Reply, type ServiceEndpoint } from '@ssi/contracts';
+import {
+  type Credential,
+  fail,
+  libraryInbox,
+  ok,
+  type Reply,
+  type ServiceEndpoint,
+} from '@ssi/contracts';
 import { type Clock, type Log, noLog, type Random, type Streams } from '@ssi/ports';
 import { createIcs, type IcsEndpoint } from './ics.ts';
 import { tcpStreams } from './stream.tcp.ts';
@@ -27,6 +34,8 @@ export interface EndpointOptions {
   readonly tracer?: Tracer;
   /** nats://user:password@host:port, several with commas; absent: no bus. */
   readonly nats?: string;
+  /** What it proves itself with to the bus; absent: what the URL says. */
+  readonly credential?: Credential | undefined;
   /** Wait for the bus for ever (services) or this long, ms (clients). */
   readonly busWaitMs?: number;
   /** Listen for direct connections; `host` absent: every interface. Clients leave it out. */
@@ -53,7 +62,9 @@ export async function createEndpoint(
 ): Promise<Reply<Endpoint, 'EHOSTUNREACH' | 'EACCES' | 'EADDRINUSE'>> {
   const { cluster, node, service, clock, random } = options;
   const log = options.log ?? noLog;
-  const self = { node, service };
+  // A client is addressed by its boot id too: one principal has many at a time.
+  const bootId = random.hex(8);
+  const self = { node, service, ...(node === 0 && { instance: bootId }) };
   const transports: Transport[] = [];
   if (options.memory) transports.push(options.memory.transport(self));
   let tcp: TcpTransport | undefined;
@@ -69,7 +80,10 @@ export async function createEndpoint(
   }
   let nats: NatsConnection | undefined;
   if (options.nats !== undefined) {
-    const connected = await connectBus(options.nats, `${cluster}.${node}-${service}`, options);
+    const connected = await connectBus(options.nats, `${cluster}.${node}-${service}`, {
+      ...options,
+      inboxPrefix: libraryInbox(cluster, self),
+    });
     if (!connected.ok) {
       await tcp?.close();
       return connected;
@@ -78,7 +92,7 @@ export async function createEndpoint(
     transports.push(natsTransport({ connection: nats, cluster, self }));
   }
   const tracer = options.tracer ? { tracer: options.tracer } : {};
-  const ics = createIcs({ node, service, clock, random, transports, log, ...tracer });
+  const ics = createIcs({ node, service, bootId, clock, random, transports, log, ...tracer });
   return ok({
     ics,
     streams: tcpStreams(
@@ -110,12 +124,14 @@ function parseBus(text: string): { servers: string[]; user?: string; pass?: stri
 async function connectBus(
   text: string,
   name: string,
-  q: { busWaitMs?: number; clock: Clock },
+  q: { busWaitMs?: number; clock: Clock; credential?: Credential | undefined; inboxPrefix: string },
 ): Promise<Reply<NatsConnection, 'EHOSTUNREACH' | 'EACCES'>> {
   const bus = parseBus(text);
+  const { seed } = q.credential ?? {};
   // A user without a password is a token. [NATS: token authentication]
-  const credentials =
-    bus.user === undefined
+  const credentials = seed
+    ? { authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)) }
+    : bus.user === undefined
       ? {}
       : bus.pass
         ? { user: bus.user, pass: bus.pass }
@@ -124,6 +140,7 @@ async function connectBus(
     servers: bus.servers,
     ...credentials,
     name,
+    inboxPrefix: q.inboxPrefix,
     maxReconnectAttempts: -1,
     reconnectTimeWait: reconnectWaitMs,
     waitOnFirstConnect: q.busWaitMs === undefined,

@@ -2,11 +2,15 @@
 // both go by: who this is, and the view. [OpenSSI ICS]
 import { type Tracer, trace } from '@opentelemetry/api';
 import {
+  type CallFrame,
   type Contract,
+  fail,
   type Incarnation,
   type MemberId,
+  mayCall,
   type Op,
   type Reply,
+  type ReplyFrame,
   type Source,
   sameIncarnation,
   type TransportName,
@@ -26,12 +30,14 @@ import { Caller } from './caller.ts';
 import { decodeFrame, isCallFrame } from './frame.ts';
 import { Server } from './server.ts';
 import type { Handler } from './serving.ts';
-import type { Transport } from './transport.ts';
+import type { Claim, Transport } from './transport.ts';
 
 export interface IcsOptions {
-  /** Node 0 is a client that is no member; `service` is its random name then. */
+  /** Node 0 is a client that is no member; `service` is its principal or a random name then. */
   readonly node: number;
   readonly service: string;
+  /** 16 hex digits; absent: drawn. */
+  readonly bootId?: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
   /** Fastest by expectation first. At least one. */
@@ -68,7 +74,7 @@ export interface IcsEndpoint extends Ics {
 export function createIcs(options: IcsOptions): IcsEndpoint {
   const { node, service, clock, transports } = options;
   const log = options.log ?? noLog;
-  const self = { node, service, bootId: options.random.hex(8) };
+  const self = { node, service, bootId: options.bootId ?? options.random.hex(8) };
   let view: View | undefined;
   let incarnation: Incarnation | undefined;
   let from: Source = self;
@@ -85,13 +91,18 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
   const caller = new Caller({ ...shared, checkReplies: options.checkReplies ?? false });
   const server = new Server(shared);
   let garbage = 0;
+  let forged = 0;
   for (const transport of transports)
     transport.open({
-      frame: (bytes, via) => {
+      frame: (bytes, via, claim) => {
         const f = decodeFrame(bytes);
         if (!f) garbage++;
+        else if (claim && !isTrue(claim, f)) forged++;
         else if (isCallFrame(f)) server.frame(f, via);
         else caller.frame(f, via);
+      },
+      forged: () => {
+        forged++;
       },
       unreachable: (name, tag) => caller.unreachable(name, tag),
       broken: (name, to) => caller.broken(name, to),
@@ -109,6 +120,11 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
     const done = new Promise<Reply<unknown>>((resolve) => {
       settle = resolve;
     });
+    if (!mayCall(contract.ops[op]?.callers, self, to)) {
+      // The bus would drop it without a word.
+      settle(fail('EPERM', `${contract.name}.${op} is not for ${node}-${service}`));
+      return { done, cancel: () => {} };
+    }
     const cancel = caller.call(contract, op, to, request, callOptions, false, settle);
     return { done, cancel };
   };
@@ -170,8 +186,19 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
       ...caller.counters(),
       ...server.counters(),
       garbage,
+      forged,
     }),
     probe: (peerNode, contract) => caller.probe(peerNode, contract),
     learn: (peerNode, contract, bootId) => caller.doubt(peerNode, contract, bootId),
   };
+}
+
+/** Whether a frame is from whom, and asks for what, its transport saw. */
+function isTrue(claim: Claim, f: CallFrame | ReplyFrame): boolean {
+  const { from } = f;
+  if (from.node !== claim.node) return false;
+  if (claim.service !== undefined && from.service !== claim.service) return false;
+  if (claim.instance !== undefined && from.bootId !== claim.instance) return false;
+  if (claim.contract !== undefined && f.contract !== claim.contract) return false;
+  return claim.op === undefined || (isCallFrame(f) && f.op === claim.op);
 }

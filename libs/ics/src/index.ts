@@ -1,4 +1,5 @@
 // Every export of ICS, by file.
+export { credentialOf } from './credential-file.ts';
 export { createEndpoint, type Endpoint, type EndpointOptions } from './endpoint.ts';
 export { createIcs, type IcsEndpoint, type IcsOptions, type PeerState } from './ics.ts';
 export { linkRouter, type RouterLink, type RouterLinkOptions } from './router-link.ts';
@@ -7,4 +8,4 @@ export { tcpStreams } from './stream.tcp.ts';
 export { MemoryBus } from './transport.memory.ts';
 export { type NatsTransportOptions, natsTransport } from './transport.nats.ts';
 export { type TcpTransport, type TcpTransportOptions, tcpTransport } from './transport.tcp.ts';
-export type { Outgoing, Receiver, Transport, Via } from './transport.ts';
+export type { Claim, Outgoing, Receiver, Transport, Via } from './transport.ts';

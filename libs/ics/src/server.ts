@@ -9,6 +9,7 @@ import {
   fail,
   frameKind,
   type IcsErrno,
+  mayCall,
   type Reply,
   type Source,
   type View,
@@ -63,6 +64,7 @@ export class Server {
   #duplicates = 0;
   #refused = 0;
   #throttled = 0;
+  #denied = 0;
 
   constructor(deps: ServerDeps) {
     this.#d = deps;
@@ -86,6 +88,7 @@ export class Server {
       duplicates: this.#duplicates,
       refused: this.#refused,
       throttled: this.#throttled,
+      denied: this.#denied,
       replies: this.#replies,
       inWork,
     };
@@ -244,8 +247,11 @@ export class Server {
       return true;
     }
     channel.next++;
-    if (!definition || f.version !== served.contract.version) {
-      this.#voice.answer(f, via, unserved(served, f));
+    const { node } = this.#d.self;
+    const allowed = !definition || mayCall(definition.callers, f.from, node);
+    if (!allowed) this.#denied++;
+    if (!definition || !allowed || f.version !== served.contract.version) {
+      this.#voice.answer(f, via, unserved(served, f, node));
       return true;
     }
     const now = this.#d.clock.nowMs();
@@ -287,7 +293,7 @@ export class Server {
     const served = this.#served.get(channel.contract);
     // Let in without an entry: it was refused for good, and is so again.
     if (!entry) {
-      this.#voice.answer(f, via, served ? unserved(served, f) : throttled);
+      this.#voice.answer(f, via, served ? unserved(served, f, this.#d.self.node) : throttled);
       return;
     }
     entry.frame = f;
@@ -334,11 +340,13 @@ export class Server {
 
 const throttled = fail('EAGAIN', 'this service has too much in work; try again a little later');
 
-/** Why a number was used up without an entry: no such version, no such operation, or no room then. */
-function unserved(served: Served, f: CallFrame): Reply<unknown> {
+/** Why a number was used up without an entry: no such version or operation, not for this caller, or no room then. */
+function unserved(served: Served, f: CallFrame, node: number): Reply<unknown> {
   const { contract } = served;
   if (f.version !== contract.version)
     return fail('EPROTONOSUPPORT', `${contract.name} is served as v${contract.version}`);
   if (!contract.ops[f.op]) return fail('ENOSYS', `${contract.name} has no ${f.op}`);
+  if (!mayCall(contract.ops[f.op]?.callers, f.from, node))
+    return fail('EPERM', `${contract.name}.${f.op} is not for ${f.from.node}-${f.from.service}`);
   return throttled;
 }

@@ -6,6 +6,7 @@ import {
   type Endpoint,
   inboxSubject,
   parseEndpoint,
+  parseRequest,
   replySubject,
   requestSubject,
   serverSubject,
@@ -46,6 +47,8 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
     return via;
   };
 
+  const server = (contract: string): Endpoint => ({ node: self.node, service: contract });
+
   const watch = async (): Promise<void> => {
     for await (const status of connection.status()) {
       if (!receiver) return;
@@ -68,9 +71,15 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
       const inbox = connection.subscribe(inboxSubject(cluster, self), {
         callback: (error, m) => {
           if (error || !receiver) return;
-          if (m.headers?.code === 503)
-            receiver.unreachable('nats', m.subject.slice(m.subject.lastIndexOf('.') + 1));
-          else receiver.frame(m.data, noWay);
+          const last = m.subject.slice(m.subject.lastIndexOf('.') + 1);
+          if (m.headers?.code === 503) {
+            receiver.unreachable('nats', last);
+            return;
+          }
+          const from = parseEndpoint(last);
+          // What JetStream delivers on somebody's order has a reply subject; an answer of ICS never has.
+          if (from && !m.reply) receiver.frame(m.data, noWay, from);
+          else receiver.forged?.();
         },
       });
       subscriptions.push(inbox);
@@ -80,8 +89,11 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
       const sub = connection.subscribe(serverSubject({ cluster, contract, to: self.node }), {
         callback: (error, m) => {
           if (error || !receiver) return;
-          const caller = parseEndpoint(m.subject.slice(m.subject.lastIndexOf('.') + 1));
-          if (caller) receiver.frame(m.data, backTo(caller));
+          const said = parseRequest(m.subject);
+          // The bus vouches for the subject only where its sender published it itself: see above.
+          if (!said || !m.reply?.startsWith(replySubject(cluster, said.from, server(contract))))
+            receiver.forged?.();
+          else receiver.frame(m.data, backTo(said.from), { ...said.from, ...said });
         },
       });
       subscriptions.push(sub);

@@ -25,9 +25,23 @@ export interface Via {
   send(frame: Uint8Array): boolean;
 }
 
+/** What the transport vouches for; a frame that says otherwise of itself is forged and dropped. */
+export interface Claim {
+  readonly node: number;
+  /** Absent: any of that node's. */
+  readonly service?: string;
+  /** Boot id of a client. */
+  readonly instance?: string | undefined;
+  readonly contract?: string;
+  readonly op?: string;
+}
+
 /** The upper layer. */
 export interface Receiver {
-  frame(bytes: Uint8Array, via: Via): void;
+  /** Without `claim` the transport knows nothing of the sender (memory). */
+  frame(bytes: Uint8Array, via: Via, claim?: Claim): void;
+  /** The transport refused something before it was a frame: counted with the forged ones. */
+  forged?(): void;
   /** Nobody was there for the frame with this tag. */
   unreachable(transport: TransportName, tag: string): void;
   /** A path that worked is gone: what went that way and has no answer is worth sending again. */

@@ -48,6 +48,8 @@ export class Voice {
       body,
     });
     if (via.send(frame)) return;
-    for (const transport of this.#d.transports) if (transport.backTo(f.from)?.send(frame)) return;
+    const { node, service, bootId } = f.from;
+    const caller = { node, service, ...(node === 0 && { instance: bootId }) };
+    for (const transport of this.#d.transports) if (transport.backTo(caller)?.send(frame)) return;
   }
 }

@@ -36,13 +36,13 @@ function decodeBatch(bytes: Uint8Array): SpanRecord[] {
   }
 }
 
-async function createStream(nats: NatsConnection, cluster: string): Promise<void> {
-  const manager = await jetstreamManager(nats, { timeout: answerMs });
+async function findStream(nats: NatsConnection, cluster: string, create: boolean): Promise<void> {
+  const manager = await jetstreamManager(nats, { timeout: answerMs, checkAPI: false });
   const name = spanStream(cluster);
   try {
     await manager.streams.info(name);
   } catch (error) {
-    if (!(error instanceof JetStreamApiError) || error.code !== notFound) throw error;
+    if (!create || !(error instanceof JetStreamApiError) || error.code !== notFound) throw error;
     await manager.streams.add({
       name,
       subjects: [spanSubject(cluster, '*')],
@@ -60,7 +60,7 @@ async function readSpans(
   cluster: string,
   query: { traceId?: string; last?: number },
 ): Promise<SpanRecord[]> {
-  const manager = await jetstreamManager(nats, { timeout: answerMs });
+  const manager = await jetstreamManager(nats, { timeout: answerMs, checkAPI: false });
   const name = spanStream(cluster);
   let state: { first_seq: number; last_seq: number };
   try {
@@ -99,16 +99,34 @@ const unreachable = (error: unknown): Reply<never, 'EHOSTUNREACH'> =>
     `the span store does not answer: ${error instanceof Error ? error.message : String(error)}`,
   );
 
-/** The connection stays the caller's. */
-export function natsSpanStore(nats: NatsConnection, cluster: string): SpanStore {
+/**
+ * The connection stays the caller's. `create: false`: the stream is somebody else's to make, as whoever
+ * makes a stream may have the bus publish anywhere; until it is there spans wait.
+ */
+export function natsSpanStore(
+  nats: NatsConnection,
+  cluster: string,
+  { create = true }: { create?: boolean } = {},
+): SpanStore {
   let created: Promise<void> | undefined;
   const ready = (): Promise<void> => {
-    created ??= createStream(nats, cluster).catch((error: unknown) => {
+    created ??= findStream(nats, cluster, create).catch((error: unknown) => {
       created = undefined; // try again with the next batch
       throw error;
     });
     return created;
   };
+  // The others wait for it, at the start and after each loss of the broker's memory.
+  if (create) {
+    ready().catch(() => {});
+    void (async () => {
+      for await (const { type } of nats.status()) {
+        if (type !== 'reconnect') continue;
+        created = undefined;
+        ready().catch(() => {});
+      }
+    })();
+  }
   return {
     publish: async (traceId, spans) => {
       await ready();

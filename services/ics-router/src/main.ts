@@ -1,6 +1,6 @@
 // Process entry: environment -> configuration -> endpoint, telemetry, router; SIGTERM -> stop.
 import { assertSpelling } from '@ssi/contracts';
-import { createEndpoint } from '@ssi/ics';
+import { createEndpoint, credentialOf } from '@ssi/ics';
 import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
@@ -31,6 +31,11 @@ const raised = goFirst();
 if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);
 
+const credential = credentialOf(process.env, 'ics');
+if (!credential.ok) {
+  log.error('no credential', { errno: credential.errno, detail: credential.detail });
+  process.exit(1);
+}
 const opened = await createEndpoint({
   cluster: env.SSI_CLUSTER,
   node: env.SSI_NODE,
@@ -39,6 +44,7 @@ const opened = await createEndpoint({
   random,
   log,
   nats: env.SSI_NATS,
+  credential: credential.value,
   tcp: {},
 });
 if (!opened.ok) {
@@ -51,7 +57,9 @@ const telemetry = await startTelemetry({
   node: env.SSI_NODE,
   cluster: env.SSI_CLUSTER,
   bootId: endpoint.ics.self.bootId,
-  ...(endpoint.nats && { store: natsSpanStore(endpoint.nats, env.SSI_CLUSTER) }),
+  ...(endpoint.nats && {
+    store: natsSpanStore(endpoint.nats, env.SSI_CLUSTER, { create: !credential.value }),
+  }),
   otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
   clock,
 });

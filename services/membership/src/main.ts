@@ -2,7 +2,7 @@
 // the one that waits to take over), not the node's membership: leaving is `clms.shutdown`.
 import { fileURLToPath } from 'node:url';
 import { eventSubject } from '@ssi/contracts';
-import { createEndpoint, linkRouter } from '@ssi/ics';
+import { createEndpoint, credentialOf, linkRouter } from '@ssi/ics';
 import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { openJetStreamKv } from '@ssi/stores';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
@@ -38,6 +38,11 @@ const turn = await takeTurn({
   onEnd: () => process.exit(0),
 });
 
+const credential = credentialOf(process.env, 'clms');
+if (!credential.ok) {
+  log.error('no credential', { errno: credential.errno, detail: credential.detail });
+  process.exit(1);
+}
 const endpoint = await createEndpoint({
   cluster: env.cluster,
   node: env.num,
@@ -46,6 +51,7 @@ const endpoint = await createEndpoint({
   random,
   log,
   nats: env.nats,
+  credential: credential.value,
   tcp: {},
 });
 if (!endpoint.ok) {

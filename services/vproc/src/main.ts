@@ -3,7 +3,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { assertSpelling, pidRange } from '@ssi/contracts';
-import { createEndpoint } from '@ssi/ics';
+import { createEndpoint, credentialOf } from '@ssi/ics';
 import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
@@ -69,6 +69,11 @@ const raised = goFirst();
 if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);
 
+const credential = credentialOf(process.env, 'vproc');
+if (!credential.ok) {
+  process.stderr.write(`vproc: ${credential.errno} ${credential.detail}\n`);
+  process.exit(1);
+}
 const endpoint = await createEndpoint({
   cluster: env.SSI_CLUSTER,
   node: env.SSI_NODE,
@@ -77,6 +82,7 @@ const endpoint = await createEndpoint({
   random,
   log,
   nats: env.SSI_NATS,
+  credential: credential.value,
   tcp: {},
 });
 if (!endpoint.ok) {
@@ -91,7 +97,7 @@ const telemetry = await startTelemetry({
   bootId: ics.self.bootId,
   clock,
   otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
-  ...(nats ? { store: natsSpanStore(nats, env.SSI_CLUSTER) } : {}),
+  ...(nats ? { store: natsSpanStore(nats, env.SSI_CLUSTER, { create: !credential.value }) } : {}),
 });
 const nodeDir = env.SSI_NODE_DIR;
 const toolsDir = fileURLToPath(new URL('../../../.tools', import.meta.url));

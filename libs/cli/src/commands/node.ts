@@ -1,12 +1,12 @@
 // ssi node start|stop|kill N: single nodes of a cluster that `ssi up` started on this machine.
-import { type Failure, fail, ok, type Reply } from '@ssi/contracts';
+import { type Failure, ok, type Reply } from '@ssi/contracts';
 import type { Command } from 'commander';
 import { nodeArgument } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
 import type { Shell } from '../shell.ts';
 import { localCluster } from '../up/bring-up.ts';
 import { killOneNode, startOneNode, stopOneNode } from '../up/cluster.ts';
-import { encodeToken } from '../up/join.ts';
+import { defineToken } from './node-token.ts';
 
 type Act = (name: string, num: number) => Promise<Reply<string>>;
 
@@ -54,25 +54,7 @@ Examples:
   ssi node start 2                   and back in
   ssi node kill 1                    what a power loss looks like to the others (a test aid)`,
   );
-  const token = command
-    .command('token')
-    .description('what "ssi join" takes on another machine; keep it secret, it opens the bus');
-  token.action(
-    shell.act(async () => {
-      const wanted = token.optsWithGlobals<{ cluster?: string }>().cluster;
-      const cluster = localCluster(wanted ?? shell.io.env.SSI_CLUSTER);
-      if (!cluster.ok) return shell.fail(token, undefined, cluster);
-      const { name, nats, pidBits } = cluster.value;
-      if (nats === undefined)
-        return shell.fail(
-          token,
-          name,
-          fail('EOPNOTSUPP', 'it has no bus that another machine reaches'),
-        );
-      shell.out(`${encodeToken({ cluster: name, nats, pidBits })}\n`);
-      return 0;
-    }),
-  );
+  defineToken(command, shell);
   subcommand(command, shell, 'start', 'start a node again, or one more', started);
   subcommand(
     command,

@@ -1,8 +1,9 @@
 // nats-server and redis-server of a cluster on one machine: started by us on a free port of one
-// address, behind a password of their own, their data in the cluster's folder.
+// address, NATS behind a key for each user, Redis behind a password; their data in the cluster's folder.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { relative } from 'node:path';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { type HostProcess, startDetached, tool, until } from './host.ts';
 
@@ -12,10 +13,10 @@ export interface StartedServer {
 }
 type Started = Reply<StartedServer, 'EIO' | 'ENOENT'>;
 
-export async function startNats(dir: string, address: string): Promise<Started> {
+/** `users`: a file with the bus's users, read again at SIGHUP. */
+export async function startNats(dir: string, address: string, users: string): Promise<Started> {
   const data = `${dir}/nats`;
   mkdirSync(data, { recursive: true, mode: 0o700 });
-  const password = randomBytes(16).toString('hex');
   // sync_interval always: what JetStream acknowledged is on disk (default: synced every 2 minutes).
   writeFileSync(
     `${data}/nats.conf`,
@@ -23,7 +24,8 @@ export async function startNats(dir: string, address: string): Promise<Started> 
       `listen: "${address}:-1"`,
       `ports_file_dir: "${data}"`,
       `jetstream { store_dir: "${data}", max_memory_store: 256MB, sync_interval: always }`,
-      `authorization { user: ssi, password: "${password}" }`,
+      // A path with a slash in front would be taken as relative too. [nats-server: include]
+      `include "${relative(data, users)}"`,
       'max_payload: 1MB',
       'write_deadline: "10s"',
       '',
@@ -39,7 +41,7 @@ export async function startNats(dir: string, address: string): Promise<Started> 
     return port !== undefined;
   }, 10_000);
   if (!started || !process) return fail('EIO', `nats-server did not start; see ${logPath}`);
-  return ok({ url: `nats://ssi:${password}@${address}:${port}`, process });
+  return ok({ url: `nats://${address}:${port}`, process });
 }
 
 const freePort = (address: string): Promise<number> =>

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } f
 import { dirname } from 'node:path';
 import { type ClusterFile, clusterDir, clustersDir, connect, readClusterFile } from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
+import { hasAuthority, issueFirst, issueNode, usersPath } from '../security/authority.ts';
 import { startNats, startRedis } from './bus.ts';
 import { cgroupRoot, removeCgroup } from './cgroup.ts';
 import { isAlive, stopProcess, tool } from './host.ts';
@@ -84,12 +85,14 @@ async function startParts(
     parts.push([
       'nats-server',
       () =>
-        startNats(dir, address).then(
-          keep((started) => {
-            cluster.nats = started.url;
-            cluster.processes.push({ name: 'nats-server', ...started.process });
-          }),
-        ),
+        issueFirst(cluster, dir, nodes)
+          .then(() => startNats(dir, address, usersPath(dir)))
+          .then(
+            keep((started) => {
+              cluster.nats = started.url;
+              cluster.processes.push({ name: 'nats-server', ...started.process });
+            }),
+          ),
     ]);
   parts.push([
     'redis-server',
@@ -203,6 +206,7 @@ export async function startOneNode(name: string, num: number): NodeReply<Cluster
   const entry = cluster.nodes.find((n) => n.num === num);
   if (entry && isAlive(entry)) return fail('EEXIST', `node ${num} runs already`);
   if (entry) await stopNode(cluster, entry);
+  else if (hasAuthority(clusterDir(name))) await issueNode(cluster, clusterDir(name), num);
   const started = await startNode(cluster, clusterDir(name), num);
   if (!started.ok) return started;
   const nodes = [...cluster.nodes.filter((n) => n.num !== num), started.value];

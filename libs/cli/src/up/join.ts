@@ -5,36 +5,21 @@ import { createSocket } from 'node:dgram';
 import { existsSync, mkdirSync } from 'node:fs';
 import { type ClusterFile, clusterDir, connect, readClusterFile } from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
-import { z } from 'zod';
+import { enrol } from '../security/enrolment.ts';
+import {
+  createNodeKeys,
+  createUserKey,
+  publicKeys,
+  userCredential,
+  writeCredential,
+  writeNodeCredentials,
+} from '../security/holder.ts';
+import { decodeToken, type Token } from '../security/token.ts';
 import { canRunNative, down, livingParts, writeClusterFile } from './cluster.ts';
 import { until } from './host.ts';
 import { startNode } from './node.ts';
 
-const tokenBody = z.object({
-  cluster: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/),
-  nats: z.string(),
-  pidBits: z.union([z.literal(14), z.literal(16)]),
-});
-type TokenBody = z.infer<typeof tokenBody>;
-
-const prefix = 'ssi1.';
 const upDeadlineMs = 60_000;
-
-/** What `ssi join` takes. It holds the bus's credentials: whoever has it may join. */
-export const encodeToken = (body: TokenBody): string =>
-  prefix + Buffer.from(JSON.stringify(body)).toString('base64url');
-
-export function decodeToken(text: string): Reply<TokenBody, 'EINVAL'> {
-  const wrong = fail('EINVAL', 'not a token; get one with: ssi node token, where the cluster runs');
-  if (!text.startsWith(prefix)) return wrong;
-  try {
-    const body = JSON.parse(Buffer.from(text.slice(prefix.length), 'base64url').toString());
-    const parsed = tokenBody.safeParse(body);
-    return parsed.success ? ok(parsed.data) : wrong;
-  } catch {
-    return wrong;
-  }
-}
 
 export interface JoinOptions {
   readonly token: string;
@@ -50,7 +35,7 @@ export interface JoinOptions {
 export async function join(options: JoinOptions): Promise<Reply<ClusterFile>> {
   const token = decodeToken(options.token);
   if (!token.ok) return token;
-  const { cluster: name, nats, pidBits } = token.value;
+  const { cluster: name } = token.value;
   const dir = clusterDir(name);
   if (existsSync(dir)) {
     const found = readClusterFile(name);
@@ -59,7 +44,26 @@ export async function join(options: JoinOptions): Promise<Reply<ClusterFile>> {
     await down(name);
   }
   options.onProgress(`asking cluster "${name}"`);
-  const env = { ...process.env, SSI_NATS: nats, SSI_CLUSTER: name };
+  const admitted = await admit(token.value, dir, options.num);
+  if (!admitted.ok) return admitted;
+  const { nats, pidBits } = admitted.value;
+  const mode = canRunNative() ? ('native' as const) : ('actors' as const);
+  const file: ClusterFile = { name, mode, nats, pidBits, processes: [], nodes: [] };
+  mkdirSync(dir, { recursive: true, mode: 0o711 });
+  writeClusterFile(file);
+  const joined = await startHere(file, dir, { ...options, num: admitted.value.num });
+  if (!joined.ok && process.env.SSI_DEBUG !== '1') await down(name);
+  return joined;
+}
+
+/** The node itself, until the view says that it is UP. */
+async function startHere(
+  file: ClusterFile,
+  dir: string,
+  options: JoinOptions,
+): Promise<Reply<ClusterFile>> {
+  const { name, nats = '' } = file;
+  const { SSI_CREDS: _, ...env } = process.env;
   const connected = await connect({ cluster: name, env });
   if (!connected.ok) return connected;
   const ssi = connected.value;
@@ -71,16 +75,9 @@ export async function join(options: JoinOptions): Promise<Reply<ClusterFile>> {
     const taken = members.find((m) => m.num === num && m.state !== 'DOWN');
     if (taken) return fail('EEXIST', `node ${num} is ${taken.state}; choose another with --num`);
     const address = options.address ?? (await localAddress(nats));
-    const mode = canRunNative() ? ('native' as const) : ('actors' as const);
-    const file: ClusterFile = { name, mode, nats, pidBits, processes: [], nodes: [] };
-    mkdirSync(dir, { recursive: true, mode: 0o711 });
-    writeClusterFile(file);
     options.onProgress(`node ${num} at ${address}`);
     const started = await startNode(file, dir, num, address);
-    if (!started.ok) {
-      await down(name);
-      return started;
-    }
+    if (!started.ok) return started;
     file.nodes.push(started.value);
     writeClusterFile(file);
     const isUp = await until(
@@ -93,7 +90,6 @@ export async function join(options: JoinOptions): Promise<Reply<ClusterFile>> {
       50,
     );
     if (isUp && !options.signal.aborted) return ok(file);
-    if (process.env.SSI_DEBUG !== '1') await down(name);
     return options.signal.aborted
       ? fail('EINTR', 'interrupted')
       : fail(
@@ -103,6 +99,33 @@ export async function join(options: JoinOptions): Promise<Reply<ClusterFile>> {
   } finally {
     await ssi.close();
   }
+}
+
+/**
+ * What the token opens. With credentials: keys are made here, their public halves shown, and what comes
+ * back is kept; a person on this machine may look, no more. Without: the bus as the token has it.
+ */
+async function admit(
+  token: Token,
+  dir: string,
+  num: number | undefined,
+): Promise<Reply<{ nats: string; pidBits: 14 | 16; num?: number | undefined }>> {
+  if ('nats' in token) return ok({ ...token, num });
+  const keys = createNodeKeys();
+  const user = createUserKey();
+  const { cluster } = token;
+  const reply = await enrol(token, {
+    ...{ keys: publicKeys(keys), publicKey: keys.publicKey, user: user.key },
+    ...(num !== undefined && { num }),
+  });
+  if (!reply.ok) return reply;
+  const given = reply.value;
+  writeNodeCredentials(dir, keys, { ...given, cluster });
+  const { nats, ca, person } = given;
+  writeCredential(userCredential(dir), {
+    ...{ cluster, node: 0, service: person, seed: user.seed, nats, ca },
+  });
+  return ok(given);
 }
 
 function lowestFree(used: readonly number[]): number {

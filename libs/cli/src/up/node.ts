@@ -1,9 +1,10 @@
 // One node of a cluster on this machine: its control groups, the guard as pid 1 of its namespaces, its
 // interface; or, without privileges, a plain supervisor process.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import type { ClusterFile } from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
+import { nodeCredentials } from '../security/holder.ts';
 import { cgroupRoot, createNodeCgroup, nodeCgroup, removeCgroup } from './cgroup.ts';
 import {
   type HostProcess,
@@ -50,6 +51,7 @@ export function serviceEnv(
     SSI_STATE_DIR: `${dir}/n${num}/store`,
     SSI_LOG_DIR: `${dir}/n${num}`,
     SSI_SERVICES: serviceList,
+    ...(existsSync(nodeCredentials(dir, num)) && { SSI_CREDS_DIR: nodeCredentials(dir, num) }),
     ...Object.fromEntries(
       Object.entries(process.env).filter(([k]) => k.startsWith('OTEL_') || k === 'SSI_FAILPOINTS'),
     ),

@@ -5,7 +5,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { type Endpoint, requestSubject, serverSubject } from '@ssi/contracts';
+import { type Endpoint, parseRequest, requestSubject, serverSubject } from '@ssi/contracts';
 import type { Clock, Log, Random } from '@ssi/ports';
 import { z } from 'zod';
 import { type HeartbeatMessage, heartbeatMessage } from '../messages.ts';
@@ -36,7 +36,8 @@ export async function openHeartbeats(q: {
   let closed = false;
   let busUp = true;
 
-  function receive(bytes: Uint8Array | string): void {
+  /** `claimed`: the sender, where the bus vouches for it. */
+  function receive(bytes: Uint8Array | string, claimed?: number): void {
     let decoded: unknown;
     try {
       decoded = JSON.parse(typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString());
@@ -48,11 +49,12 @@ export async function openHeartbeats(q: {
     const [from, fromChannel, number, message] = parsed.data;
     // Its own, back from the bus. Another machine's with this number is heard: that is how it learns.
     if (message.from.num !== from || fromChannel === channel) return;
+    if (claimed !== undefined && claimed !== from) return;
     if (copies.take(from, fromChannel, number)) handler(message);
   }
 
   const udp = createSocket({ type: 'udp4', reuseAddr: false });
-  udp.on('message', receive);
+  udp.on('message', (bytes) => receive(bytes));
   udp.on('error', (error) => log.warn('heartbeats: udp', { error: error.message }));
   udp.bind(0);
   await once(udp, 'listening');
@@ -71,7 +73,7 @@ export async function openHeartbeats(q: {
   const subject = serverSubject({ cluster, contract: 'hb', to: num });
   const subscription = nats.subscribe(subject, {
     callback: (error, message) => {
-      if (!error) receive(message.data);
+      if (!error) receive(message.data, parseRequest(message.subject)?.from.node);
     },
   });
   // The client keeps what is published while it is away and sends it all later: not these.

@@ -1,0 +1,153 @@
+// Gives credentials out and takes them back, where the cluster was started: keeps the register and the
+// users of the bus, which the server reads again at a signal. A key that is struck out is cut off there
+// and then. [nats-server: configuration reload]
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import type { ClusterFile } from '@ssi/client';
+import { type Principal, principalName } from '@ssi/contracts';
+import { signal } from '../up/host.ts';
+import { caCertificate, certifyBus, certifyNode, createCa, createKeys } from './certificates.ts';
+import {
+  createNodeKeys,
+  createUserKey,
+  publicKeys,
+  userCredential,
+  writeCredential,
+  writeNodeCredentials,
+} from './holder.ts';
+import { authorityDir, busUsers, changeHolders, type Holder } from './register.ts';
+
+/** Included by the configuration of the cluster's nats-server. */
+export const usersPath = (clusterDir: string): string => `${authorityDir(clusterDir)}/users.conf`;
+/** Key and certificate of the bus, and of who takes joining nodes in. */
+export const busKeyPath = (clusterDir: string): string => `${authorityDir(clusterDir)}/bus.key`;
+export const busCertificatePath = (dir: string): string => `${authorityDir(dir)}/bus.crt`;
+
+/** False where the bus is somebody else's: who may what there is theirs to say. */
+export const hasAuthority = (clusterDir: string): boolean => existsSync(usersPath(clusterDir));
+
+/** What the authority knows of a cluster: its file, as far as it is written yet. */
+type Cluster = Pick<ClusterFile, 'name' | 'nats' | 'processes'>;
+
+async function change(
+  cluster: Cluster,
+  clusterDir: string,
+  edit: (holders: Holder[]) => Holder[],
+): Promise<void> {
+  await changeHolders(clusterDir, (holders) => {
+    const next = edit(holders);
+    const path = usersPath(clusterDir);
+    writeFileSync(`${path}.tmp`, busUsers(cluster.name, next), { mode: 0o600 });
+    renameSync(`${path}.tmp`, path);
+    return next;
+  });
+  const server = cluster.processes.find((p) => p.name === 'nats-server');
+  if (server) signal(server, 'SIGHUP');
+}
+
+const samePlace = (a: Holder, b: Holder): boolean =>
+  a.node === b.node && a.service === b.service && a.name === b.name;
+
+/** Who held a place before holds it no longer. */
+const enter = (cluster: Cluster, clusterDir: string, entered: Holder[]): Promise<void> =>
+  change(cluster, clusterDir, (holders) => [
+    ...holders.filter((h) => !entered.some((e) => samePlace(e, h))),
+    ...entered,
+  ]);
+
+const nodeHolders = (num: number, keys: Readonly<Record<string, string>>): Holder[] =>
+  Object.entries(keys).map(([service, key]) => ({ node: num, service, key }));
+
+/** Who looks at the cluster from a machine that joined it. */
+const onlooker = principalName({ role: 'read', uid: 0, gid: 0 });
+export const nodeUser = (num: number): string => `n${num}`;
+
+/** A node elsewhere that has shown its public keys: its certificate, PEM, and who its person is. */
+export async function admitNode(
+  cluster: Cluster,
+  clusterDir: string,
+  q: { num: number; keys: Readonly<Record<string, string>>; publicKey: string; user: string },
+): Promise<{ certificate: string; person: string }> {
+  const certificate = await certifyNode(clusterDir, cluster.name, q.num, q.publicKey);
+  await enter(cluster, clusterDir, [
+    ...nodeHolders(q.num, q.keys),
+    { node: 0, service: onlooker, key: q.user, name: nodeUser(q.num) },
+  ]);
+  return { certificate, person: onlooker };
+}
+
+/** Nodes of this machine: keys, certificates and files. */
+async function makeNodes(
+  cluster: Cluster,
+  clusterDir: string,
+  nums: readonly number[],
+): Promise<Holder[]> {
+  const made = nums.map(async (num) => {
+    const keys = createNodeKeys();
+    writeNodeCredentials(clusterDir, keys, {
+      ...{ cluster: cluster.name, num, ca: caCertificate(clusterDir) },
+      certificate: await certifyNode(clusterDir, cluster.name, num, keys.publicKey),
+    });
+    return nodeHolders(num, publicKeys(keys));
+  });
+  return (await Promise.all(made)).flat();
+}
+
+export const issueNode = async (cluster: Cluster, clusterDir: string, num: number): Promise<void> =>
+  enter(cluster, clusterDir, await makeNodes(cluster, clusterDir, [num]));
+
+function makeUser(
+  cluster: Cluster,
+  clusterDir: string,
+  q: { name: string; principal: Principal; path: string },
+): Holder {
+  const { seed, key } = createUserKey();
+  const service = principalName(q.principal);
+  const { name, nats } = cluster;
+  writeCredential(q.path, {
+    ...{ cluster: name, node: 0, service, seed, ca: caCertificate(clusterDir) },
+    ...(nats !== undefined && { nats }),
+  });
+  return { node: 0, service, key, name: q.name };
+}
+
+export const issueUser = (
+  cluster: Cluster,
+  clusterDir: string,
+  q: { name: string; principal: Principal; path: string },
+): Promise<void> => enter(cluster, clusterDir, [makeUser(cluster, clusterDir, q)]);
+
+/** What a cluster starts with: its authority, its nodes' credentials, and the one of who started it. */
+export async function issueFirst(
+  cluster: Cluster,
+  clusterDir: string,
+  nodes: number,
+): Promise<void> {
+  mkdirSync(authorityDir(clusterDir), { recursive: true, mode: 0o700 });
+  await createCa(clusterDir, cluster.name);
+  const bus = createKeys();
+  writeFileSync(busKeyPath(clusterDir), bus.key, { mode: 0o600 });
+  const certificate = await certifyBus(clusterDir, cluster.name, bus.publicKey);
+  writeFileSync(busCertificatePath(clusterDir), certificate);
+  const uid = process.getuid?.() ?? 0;
+  const principal = { role: 'admin', uid, gid: process.getgid?.() ?? uid } as const;
+  const path = userCredential(clusterDir);
+  const nums = Array.from({ length: nodes }, (_, i) => i + 1);
+  await enter(cluster, clusterDir, [
+    makeUser(cluster, clusterDir, { name: 'admin', principal, path }),
+    ...(await makeNodes(cluster, clusterDir, nums)),
+  ]);
+}
+
+/** False: nobody like that held anything. */
+export async function revoke(
+  cluster: Cluster,
+  clusterDir: string,
+  who: (holder: Holder) => boolean,
+): Promise<boolean> {
+  let found = false;
+  await change(cluster, clusterDir, (holders) => {
+    found = holders.some(who);
+    return holders.filter((h) => !who(h));
+  });
+  return found;
+}
