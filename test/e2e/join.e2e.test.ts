@@ -50,6 +50,8 @@ describe.skipIf(!canRunNative)('end to end: join', { timeout: 60_000 }, () => {
 
   test('a token is used once, and not after its time', async () => {
     const token = (await cluster.ssi('node', 'token')).stdout.trim();
+    // While one is open somebody answers.
+    expect((await cluster.ssi('node', 'token')).code).toBe(0);
     const refused = async (text: string, why: RegExp) => {
       const reply = await there('join', '--num', '5', '--detach', text);
       expect(reply.code).toBe(1);
@@ -58,8 +60,6 @@ describe.skipIf(!canRunNative)('end to end: join', { timeout: 60_000 }, () => {
     expect((await there('join', '--num', '5', '--detach', token)).code).toBe(0);
     expect((await there('down')).code).toBe(0);
     await waitForStates(cluster, { 5: 'DOWN' });
-    const keepsItOpen = await cluster.ssi('node', 'token');
-    expect(keepsItOpen.code).toBe(0);
     await refused(token, /EACCES.*used/);
     const brief = (await cluster.ssi('node', 'token', '--expires', '1s')).stdout.trim();
     await waitUntil(

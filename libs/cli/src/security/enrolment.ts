@@ -186,7 +186,12 @@ export function enrol(
       });
     });
     socket.once('error', (error) =>
-      done(fail('EHOSTUNREACH', `${host}:${port}: ${error.message}; has the token expired?`)),
+      done(
+        fail(
+          'EHOSTUNREACH',
+          `${host}:${port}: ${error.message}; nobody is let in there now: was the token used, or has it expired?`,
+        ),
+      ),
     );
   });
 }
