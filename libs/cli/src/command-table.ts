@@ -152,6 +152,13 @@ export const commandTable: readonly CommandEntry[] = [
     load: () => import('./commands/enrolment.ts'),
   },
   {
+    name: 'container',
+    summary: 'first program of the containers of compose.yaml',
+    group: 'Other',
+    hidden: true,
+    load: () => import('./commands/container.ts'),
+  },
+  {
     name: 'completion',
     summary: 'shell completion for bash, zsh or fish',
     group: 'Other',

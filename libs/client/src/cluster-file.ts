@@ -6,8 +6,11 @@ import { z } from 'zod';
 
 export const clusterFile = z.object({
   name: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/),
-  /** `native`: namespaces and criu; `actors`: plain processes, actors only; `embedded`: one process. */
-  mode: z.enum(['native', 'actors', 'embedded']),
+  /**
+   * `native`: namespaces and criu; `actors`: plain processes, actors only; `embedded`: one process;
+   * `containers`: each node and each service is one (compose.yaml).
+   */
+  mode: z.enum(['native', 'actors', 'embedded', 'containers']),
   /** nats://user:password@host:port; absent when embedded. */
   nats: z.string().optional(),
   redis: z.string().optional(),

@@ -2,6 +2,19 @@
 import { assertSpelling } from '@ssi/contracts';
 import type { QuorumOptions } from './quorum.ts';
 
+/**
+ * Who takes over when this process ends. `own`: a second process, started and ended with it. `elsewhere`:
+ * one that somebody else keeps waiting, also when this one is ended in good order (its container is
+ * replaced). `caretaker`: this is that one: it makes way for any that waits. `none`.
+ */
+export type Standby = 'own' | 'elsewhere' | 'caretaker' | 'none';
+const standbys: Readonly<Record<string, Standby>> = {
+  '0': 'none',
+  '1': 'own',
+  elsewhere: 'elsewhere',
+  caretaker: 'caretaker',
+};
+
 export interface Config {
   readonly cluster: string;
   readonly num: number;
@@ -19,7 +32,7 @@ export interface Config {
   readonly replicas: 1 | 3;
   readonly fence: string | undefined;
   readonly script: string | undefined;
-  readonly standby: boolean;
+  readonly standby: Standby;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -54,6 +67,9 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     throw new Error(`SSI_LOG_LEVEL=${level}: debug, info, warn or error is needed`);
   const bits = env.SSI_PID_BITS ?? '16';
   if (bits !== '14' && bits !== '16') throw new Error(`SSI_PID_BITS=${bits}: 14 or 16 is needed`);
+  const standby = standbys[env.SSI_STANDBY ?? '1'];
+  if (!standby)
+    throw new Error(`SSI_STANDBY: one of ${Object.keys(standbys).join(', ')} is needed`);
   const num = whole('SSI_NODE', need('SSI_NODE'), 1, 1023);
   const expected = env.SSI_EXPECTED_VOTES;
   return {
@@ -78,7 +94,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     replicas: whole('SSI_REPLICAS', env.SSI_REPLICAS ?? '1', 1, 3) === 3 ? 3 : 1,
     fence: env.SSI_FENCE || undefined,
     script: env.SSI_NODEDOWN_SCRIPT || undefined,
-    standby: env.SSI_STANDBY !== '0',
+    standby,
     logLevel: level,
   };
 }

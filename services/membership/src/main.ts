@@ -36,6 +36,7 @@ const turn = await takeTurn({
   clock,
   log,
   onEnd: () => process.exit(0),
+  ...(env.standby === 'caretaker' ? { onWaiting: () => process.exit(0) } : {}),
 });
 
 const credential = credentialOf(process.env, 'clms');
@@ -116,11 +117,11 @@ const membership = await createMembership({
   onMember: router.self,
 });
 log.info('membership runs', { tcpPort, heartbeats: heartbeats.ports });
-if (env.standby) turn.keepStandby();
+if (env.standby === 'own') turn.keepStandby();
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.once(signal, () => {
-    turn.end();
+    if (env.standby !== 'elsewhere') turn.end();
     membership.stop();
     void telemetry.stop().then(() => end(0));
   });

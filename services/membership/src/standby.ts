@@ -24,6 +24,8 @@ export async function takeTurn(q: {
   clock: Clock;
   log: Log;
   onEnd: () => void;
+  /** While it is this process's turn another one waits. */
+  onWaiting?: () => void;
 }): Promise<Turn> {
   const path = `\0${q.name}`;
   for (;;) {
@@ -61,7 +63,10 @@ function wait(path: string): Promise<'gone' | 'refused' | 'end'> {
   });
 }
 
-function turn(server: Server, q: { script: string; clock: Clock; log: Log }): Turn {
+function turn(
+  server: Server,
+  q: { script: string; clock: Clock; log: Log; onWaiting?: () => void },
+): Turn {
   const waiting = new Set<import('node:net').Socket>();
   let over = false;
   /** One that was started here and lives: it may take long to load where the machine is busy. */
@@ -71,6 +76,7 @@ function turn(server: Server, q: { script: string; clock: Clock; log: Log }): Tu
     socket.on('error', () => {});
     socket.on('close', () => waiting.delete(socket));
     socket.resume();
+    q.onWaiting?.();
   });
   const look = (): void => {
     if (over) return;

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { relative } from 'node:path';
+import { dirname, relative } from 'node:path';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { type HostProcess, startDetached, tool, until } from './host.ts';
 
@@ -13,25 +13,65 @@ export interface StartedServer {
 }
 type Started = Reply<StartedServer, 'EIO' | 'ENOENT'>;
 
-/** `users`: a file with the bus's users, read again at SIGHUP. */
-export async function startNats(dir: string, address: string, users: string): Promise<Started> {
-  const data = `${dir}/nats`;
-  mkdirSync(data, { recursive: true, mode: 0o700 });
-  // sync_interval always: what JetStream acknowledged is on disk (default: synced every 2 minutes).
-  writeFileSync(
-    `${data}/nats.conf`,
+const writeSecret = (path: string, text: string): void => writeFileSync(path, text, { mode: 0o600 });
+
+export interface NatsSettings {
+  /** address:port, port -1: any free one. */
+  readonly listen: string;
+  readonly dataDir: string;
+  /** A file with the bus's users, read again at SIGHUP. */
+  readonly users: string;
+  /** Port of the health check, on the loopback interface; absent: none. */
+  readonly healthPort?: number;
+}
+
+export const writeNatsConfig = (path: string, q: NatsSettings): void =>
+  writeSecret(
+    path,
     [
-      `listen: "${address}:-1"`,
-      `ports_file_dir: "${data}"`,
-      `jetstream { store_dir: "${data}", max_memory_store: 256MB, sync_interval: always }`,
+      `listen: "${q.listen}"`,
+      `ports_file_dir: "${q.dataDir}"`,
+      // sync_interval always: what JetStream acknowledged is on disk (default: synced every 2 minutes).
+      `jetstream { store_dir: "${q.dataDir}", max_memory_store: 256MB, sync_interval: always }`,
       // A path with a slash in front would be taken as relative too. [nats-server: include]
-      `include "${relative(data, users)}"`,
+      `include "${relative(dirname(path), q.users)}"`,
+      ...(q.healthPort === undefined ? [] : [`http: "127.0.0.1:${q.healthPort}"`]),
       'max_payload: 1MB',
       'write_deadline: "10s"',
       '',
     ].join('\n'),
-    { mode: 0o600 },
   );
+
+export interface RedisSettings {
+  /** `*`: all. */
+  readonly address: string;
+  readonly port: number;
+  readonly password: string;
+  readonly dataDir: string;
+  readonly pidFile?: string;
+}
+
+export const writeRedisConfig = (path: string, q: RedisSettings): void =>
+  writeSecret(
+    path,
+    [
+      `bind ${q.address}`,
+      `port ${q.port}`,
+      `requirepass ${q.password}`,
+      `dir ${q.dataDir}`,
+      'save ""',
+      'appendonly no',
+      'maxmemory 128mb',
+      'maxmemory-policy allkeys-lru',
+      ...(q.pidFile === undefined ? [] : [`pidfile ${q.pidFile}`]),
+      '',
+    ].join('\n'),
+  );
+
+export async function startNats(dir: string, address: string, users: string): Promise<Started> {
+  const data = `${dir}/nats`;
+  mkdirSync(data, { recursive: true, mode: 0o700 });
+  writeNatsConfig(`${data}/nats.conf`, { listen: `${address}:-1`, dataDir: data, users });
   const logPath = `${dir}/nats.log`;
   const { process } = startDetached(tool('nats-server'), ['-c', `${data}/nats.conf`], { logPath });
   let port: string | undefined;
@@ -61,19 +101,9 @@ export async function startRedis(dir: string, address: string): Promise<Started>
   // A port that was free may be taken the next moment: try again with another.
   for (let attempt = 0; attempt < 5; attempt++) {
     const port = await freePort(address);
-    const config = [
-      `bind ${address}`,
-      `port ${port}`,
-      `requirepass ${password}`,
-      `dir ${data}`,
-      'save ""',
-      'appendonly no',
-      'maxmemory 128mb',
-      'maxmemory-policy allkeys-lru',
-      `pidfile ${data}/redis.pid`,
-      '',
-    ].join('\n');
-    writeFileSync(`${data}/redis.conf`, config, { mode: 0o600 });
+    writeRedisConfig(`${data}/redis.conf`, {
+      ...{ address, port, password, dataDir: data, pidFile: `${data}/redis.pid` },
+    });
     const before = readText(logPath).length;
     const { process, child } = startDetached(tool('redis-server'), [`${data}/redis.conf`], {
       logPath,

@@ -132,11 +132,17 @@ const keep =
     return reply;
   };
 
+const madeByCompose = fail(
+  'EOPNOTSUPP',
+  'its nodes are containers: docker compose up -d, stop, kill, down',
+);
+
 /** Takes everything down that the cluster's file names; nothing of it is left. EBADMSG: no readable file. */
 export async function down(name: string): Promise<Reply<undefined>> {
   const found = readClusterFile(name);
   // A folder without its file: killed before it was written, and nothing was started yet.
   if (!found.ok && found.errno !== 'ENOENT') return found;
+  if (found.ok && found.value.mode === 'containers') return madeByCompose;
   if (found.ok) {
     const cluster = found.value;
     await Promise.all(cluster.nodes.map((node) => stopNode(cluster, node)));
@@ -176,6 +182,7 @@ async function withNode<T>(
 ): NodeReply<T> {
   const found = readClusterFile(name);
   if (!found.ok) return found;
+  if (found.value.mode === 'containers') return madeByCompose;
   const entry = found.value.nodes.find((n) => n.num === num);
   const nums = found.value.nodes.map((n) => n.num).join(' ');
   return entry
@@ -203,6 +210,7 @@ export async function startOneNode(name: string, num: number): NodeReply<Cluster
   const found = readClusterFile(name);
   if (!found.ok) return found;
   const cluster = found.value;
+  if (cluster.mode === 'containers') return madeByCompose;
   const entry = cluster.nodes.find((n) => n.num === num);
   if (entry && isAlive(entry)) return fail('EEXIST', `node ${num} runs already`);
   if (entry) await stopNode(cluster, entry);

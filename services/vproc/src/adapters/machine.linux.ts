@@ -1,6 +1,7 @@
 // All of a Linux node that vproc uses, put together for main.ts and the tests on real nodes.
 import type { Clock, Log } from '@ssi/ports';
 import type { VprocPorts } from '../ports.ts';
+import { guardGroups } from './control-groups.linux.ts';
 import { linuxCriu } from './criu.linux.ts';
 import { linuxImages, linuxRecords } from './files.linux.ts';
 import { GuardClient } from './guard.linux.ts';
@@ -32,6 +33,7 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
   const { nodeDir, toolsDir, cgroup, clock, log } = options;
   const guard = new GuardClient({ socketPath: `${nodeDir}/guard.sock`, clock });
   const procs = `${cgroup}/cgroup.procs`;
+  const cgroupProcs = [procs, ...guardGroups(cgroup)];
   const stubPath = `${toolsDir}/native/ssi-stub`;
   const helpers = new Set<number>();
   const processes = linuxProcesses({ cgroupProcs: procs, nodeDir, clock, helpers });
@@ -42,12 +44,12 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     processes,
     streams,
     spawner: linuxSpawner({
-      ...{ spawnPath: `${toolsDir}/native/ssi-spawn`, cgroupProcs: [procs], processes },
+      ...{ spawnPath: `${toolsDir}/native/ssi-spawn`, cgroupProcs, processes },
     }),
     images: linuxImages(imagesDir),
     criu: linuxCriu({
       ...{ criuPath: `${toolsDir}/bin/criu`, nftPath: `${toolsDir}/bin/nft`, imagesDir },
-      ...{ cgroupProcs: [procs], helpers, guard, clock, log, stubPath },
+      ...{ cgroupProcs, helpers, guard, clock, log, stubPath },
     }),
     records: linuxRecords(`${nodeDir}/moves`),
     state: linuxRecords(`${nodeDir}/vproc`),

@@ -1,0 +1,137 @@
+// A cluster whose nodes are containers (compose.yaml): what each container does first. Names, secrets and
+// the addresses of the bus are made once, by `init`, into the cluster's folder, which all containers share.
+import { randomBytes } from 'node:crypto';
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { type ClusterFile, clusterDir, readClusterFile } from '@ssi/client';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { issueFirst, usersPath } from '../security/authority.ts';
+import { writeNatsConfig, writeRedisConfig } from './bus.ts';
+import { writeClusterFile } from './cluster.ts';
+import { projectDir, tool } from './host.ts';
+import { nodeDir, serviceEnv } from './node.ts';
+
+export const containerServices = ['membership', 'ics-router', 'vproc'] as const;
+export type ContainerService = (typeof containerServices)[number];
+
+/** Whom redis's image runs the server as. */
+const redisUid = 999;
+
+/**
+ * Configurations of nats-server and redis-server, and the cluster's file. What is there already stays: the
+ * containers that run go by it.
+ */
+export async function initContainers(name: string, nodes: number): Promise<Reply<ClusterFile>> {
+  const dir = clusterDir(name);
+  const found = readClusterFile(name);
+  if (found.ok) return found;
+  const password = randomBytes(16).toString('hex');
+  const nums = Array.from({ length: nodes }, (_, i) => i + 1);
+  const cluster: ClusterFile = {
+    name,
+    mode: 'containers',
+    nats: 'nats://nats:4222',
+    redis: `redis://:${password}@redis:6379`,
+    pidBits: 16,
+    processes: [],
+    nodes: nums.map((num) => ({
+      ...{ num, name: `n${num}`, address: `node${num}` },
+      ...{ pid: 0, startTicks: 0 }, // of another machine, as it were: nothing here to signal
+    })),
+  };
+  for (const part of ['nats', 'redis'])
+    mkdirSync(`${dir}/${part}`, { recursive: true, mode: 0o711 });
+  await issueFirst(cluster, dir, nodes);
+  const health = { healthPort: 8222 };
+  writeNatsConfig(`${dir}/nats/nats.conf`, {
+    ...{ listen: '0.0.0.0:4222', dataDir: '/data', users: usersPath(dir), ...health },
+  });
+  const redis = `${dir}/redis/redis.conf`;
+  writeRedisConfig(redis, { address: '*', port: 6379, password, dataDir: '/data' });
+  chownSync(redis, redisUid, redisUid);
+  writeClusterFile(cluster);
+  return ok(cluster);
+}
+
+/** What a container becomes: a program, its arguments and environment. */
+export interface Exec {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+}
+
+const membershipMain = `${projectDir}services/membership/src/main.ts`;
+
+/** The node itself: the guard as pid 1. Beside it one membership process, for when that container is replaced. */
+export function nodeExec(cluster: ClusterFile, num: number): Reply<Exec, 'ENOENT'> {
+  const programs = programsGroup();
+  if (!programs.ok) return programs;
+  const dir = nodeDir(cluster.name);
+  mkdirSync(dir, { recursive: true });
+  // Of a former life of this node, whose programs ended with its pid 1.
+  for (const entry of readdirSync(dir)) rmSync(join(dir, entry), { recursive: true, force: true });
+  return ok({
+    file: tool('ssi-guard'),
+    args: [
+      ...['--num', `${num}`, '--name', `n${num}`, '--pid-bits', `${cluster.pidBits}`],
+      ...['--node-dir', dir, '--cgroup', programs.value],
+      ...['--', process.execPath, membershipMain],
+    ],
+    env: envOf(cluster, num, programs.value, { SSI_STANDBY: 'caretaker' }),
+  });
+}
+
+/**
+ * A service of a node whose container is another one. vproc works on the node's own files, and runs among
+ * them, with the code of this container.
+ */
+export function serviceExec(
+  cluster: ClusterFile,
+  num: number,
+  service: ContainerService,
+): Reply<Exec, 'ENOENT'> {
+  const programs = programsGroup();
+  if (!programs.ok) return programs;
+  const env = envOf(cluster, num, programs.value, { SSI_STANDBY: 'elsewhere' });
+  if (service !== 'vproc')
+    return ok({
+      file: process.execPath,
+      args: [`${projectDir}services/${service}/src/main.ts`],
+      env,
+    });
+  const at = '/run/ssi/code/vproc';
+  const inside = (path: string): string => path.replace(projectDir, `${at}/`);
+  return ok({
+    file: tool('ssi-enter'),
+    args: [...[projectDir, at, '--', inside(process.execPath)], `${at}/services/vproc/src/main.ts`],
+    env,
+  });
+}
+
+const envOf = (
+  cluster: ClusterFile,
+  num: number,
+  programs: string,
+  more: Record<string, string>,
+): NodeJS.ProcessEnv =>
+  serviceEnv(cluster, clusterDir(cluster.name), num, {
+    ...more,
+    SSI_NODE_DIR: nodeDir(cluster.name),
+    SSI_CGROUP: programs,
+    SSI_ADDRESSES: ownAddresses().join(','),
+  });
+
+const ownAddresses = (): string[] =>
+  Object.values(networkInterfaces())
+    .flat()
+    .flatMap((a) => (a && a.family === 'IPv4' && !a.internal ? [a.address] : []));
+
+/** Below the group of pid 1 of the node, as Docker made it: so it ends, pauses and is limited with the container. */
+function programsGroup(): Reply<string, 'ENOENT'> {
+  const groups = readFileSync('/proc/1/cgroup', 'utf8');
+  const isVersion2 = existsSync('/sys/fs/cgroup/cgroup.controllers');
+  const path = (isVersion2 ? /^0::(.*)$/m : /^\d+:freezer:(.*)$/m).exec(groups)?.[1];
+  if (path === undefined) return fail('ENOENT', 'no control group hierarchy that can freeze');
+  return ok(join('/sys/fs/cgroup', isVersion2 ? '' : 'freezer', path, 'programs'));
+}
