@@ -154,6 +154,7 @@ export async function fakeCluster(view: View): Promise<FakeCluster> {
   const ics: Ics = {
     self: { node: 0, service: 'client', bootId: '0'.repeat(16) },
     call: call as Ics['call'],
+    versions: () => undefined,
     request: (contract, op, to, request, options) => ({
       done: (call as Ics['call'])(contract, op, to, request, options),
       cancel: () => {},

@@ -10,6 +10,7 @@ import type { Call, Channel, Peer } from './pending.ts';
 import type { Sender } from './sender.ts';
 import { isGone } from './standing.ts';
 import type { Transport, Via } from './transport.ts';
+import { decodeVersions } from './version.ts';
 
 export interface AnswersDeps {
   readonly self: { readonly node: number; readonly bootId: string };
@@ -98,6 +99,7 @@ export class Answers {
 
   #known(peer: Peer, f: ReplyFrame): void {
     peer.bootId = f.from.bootId;
+    peer.versions = decodeVersions(f.body);
     peer.incarnation = f.from.incarnation ?? peer.incarnation;
     const now = this.#d.clock.nowMs();
     peer.channels.forEach((channel, priority) => {

@@ -26,6 +26,7 @@ import { Sender } from './sender.ts';
 import { isGone, openContract } from './standing.ts';
 import { rpcSpan } from './trace.ts';
 import type { Transport, Via } from './transport.ts';
+import type { VersionSpan } from './version.ts';
 import { Wire } from './wire.ts';
 
 const timeoutDefaultMs = 5_000;
@@ -84,6 +85,11 @@ export class Caller {
 
   get peers(): Iterable<Peer> {
     return this.#peers.all;
+  }
+
+  versions(node: number, contract: string): VersionSpan | undefined {
+    const peer = this.#peers.find(node, contract);
+    return peer?.bootId ? peer.versions : undefined;
   }
 
   counters(): Record<string, number> {

@@ -148,6 +148,7 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
           });
       });
     },
+    versions: (contract, to) => caller.versions(to, contract.name),
     serve: (contract: Contract, handlers: object, o: ServeOptions = {}) => {
       server.serve(contract, handlers as Readonly<Record<string, Handler | undefined>>, o);
       for (const transport of transports) transport.serve(contract.name);

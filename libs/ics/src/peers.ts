@@ -49,6 +49,7 @@ export class Peers {
       paths: new Paths(this.#d.transports, node, contract, this.#d.clock.nowMs()),
       bootId: '',
       incarnation: viewIncarnation(this.#d.view(), node),
+      versions: undefined,
       channels: [undefined, undefined, undefined, undefined],
       waiting: [[], [], [], []],
       waitingCount: 0,

@@ -4,6 +4,7 @@ import type { Incarnation, Op, Priority, Reply, TransportName } from '@ssi/contr
 import type { Due } from './deadlines.ts';
 import type { Paths } from './path.ts';
 import type { RpcSpan } from './trace.ts';
+import type { VersionSpan } from './version.ts';
 
 export interface Call extends Due {
   readonly peer: Peer;
@@ -60,6 +61,8 @@ export interface Peer {
   /** Empty: unknown, or in doubt; calls wait for `welcome`. */
   bootId: string;
   incarnation: Incarnation | undefined;
+  /** What this life of it serves, as its `welcome` said. */
+  versions: VersionSpan | undefined;
   readonly channels: (Channel | undefined)[];
   /** Not sent yet, by priority. */
   readonly waiting: Call[][];

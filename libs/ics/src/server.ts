@@ -27,6 +27,7 @@ import {
 } from './serving.ts';
 import { isGone, standing } from './standing.ts';
 import type { Transport, Via } from './transport.ts';
+import { encodeVersions, type VersionSpan } from './version.ts';
 import { Voice } from './voice.ts';
 
 /** Early frames kept for each channel; the caller sends the rest again. */
@@ -53,7 +54,8 @@ export interface ServerDeps {
 
 export class Server {
   readonly #d: ServerDeps;
-  readonly #served = new Map<string, Served>();
+  /** By name; a contract that changed is served in several versions side by side. */
+  readonly #served = new Map<string, readonly Served[]>();
   readonly #channels = new Map<string, CallerChannel>();
   #sweeper: Timer | undefined;
   #closed = false;
@@ -81,7 +83,7 @@ export class Server {
 
   counters(): Record<string, number> {
     let inWork = 0;
-    for (const s of this.#served.values())
+    for (const s of [...this.#served.values()].flat())
       for (const lane of s.lanes) inWork += lane.inWork + lane.queue.length;
     return {
       served: this.#runner.started,
@@ -99,13 +101,20 @@ export class Server {
     handlers: Readonly<Record<string, Handler | undefined>>,
     options: ServeOptions,
   ): void {
-    this.#served.set(contract.name, served(contract, handlers, options));
+    const others = this.#versions(contract.name).filter(
+      (s) => s.contract.version !== contract.version,
+    );
+    this.#served.set(contract.name, [...others, served(contract, handlers, options)]);
+  }
+
+  #versions(contract: string): readonly Served[] {
+    return this.#served.get(contract) ?? [];
   }
 
   frame(f: CallFrame, via: Via): void {
     if (this.#closed) return;
-    const served = f.to === this.#d.self.node ? this.#served.get(f.contract) : undefined;
-    if (!served) {
+    const versions = this.#versions(f.contract);
+    if (f.to !== this.#d.self.node || versions.length === 0) {
       this.#refuse(f, via, 'EHOSTUNREACH', `not served here: ${f.contract}`);
       return;
     }
@@ -127,12 +136,12 @@ export class Server {
       return;
     }
     if (f.kind === frameKind.hello) {
-      this.#voice.say(frameKind.welcome, f, via, emptyBody, 0);
+      this.#voice.say(frameKind.welcome, f, via, encodeVersions(spans(versions)), 0);
       return;
     }
     const channel = this.#channel(f);
     if (f.lowWater > channel.lowWater) this.#raise(channel, f.lowWater);
-    if (f.finished.length > 0) this.#finished(channel, served, f.finished);
+    if (f.finished.length > 0) this.#finished(channel, f.finished);
     if (f.kind === frameKind.ack || f.seq < 1) return;
     if (f.seq < channel.lowWater) return;
     if (f.seq < channel.next) {
@@ -144,7 +153,7 @@ export class Server {
         channel.held.set(f.seq, { frame: f, via });
       return;
     }
-    if (this.#admit(channel, served, f, via)) this.#drain(channel, served);
+    if (this.#admit(channel, f, via)) this.#drain(channel);
   }
 
   setView(view: View): void {
@@ -194,18 +203,17 @@ export class Server {
     if (channel.next >= mark) return;
     channel.next = mark;
     for (const seq of [...channel.held.keys()]) if (seq < mark) channel.held.delete(seq);
-    const served = this.#served.get(channel.contract);
-    if (served) this.#drain(channel, served);
+    this.#drain(channel);
   }
 
   /** Replies the caller has, above its low-water mark. What is looked at is open or forgotten here. */
-  #finished(channel: CallerChannel, served: Served, pairs: readonly number[]): void {
+  #finished(channel: CallerChannel, pairs: readonly number[]): void {
     // A channel that was forgotten here and taken up again skips them.
     for (let i = 0; i + 1 < pairs.length; i += 2) {
       const [from, to] = [pairs[i] ?? 0, pairs[i + 1] ?? 0];
       if (from > channel.next || channel.next >= to) continue;
       channel.next = to;
-      this.#drain(channel, served);
+      this.#drain(channel);
     }
     const end = pairs.at(-1) ?? 0;
     let at = 0;
@@ -216,20 +224,27 @@ export class Server {
     }
   }
 
-  #drain(channel: CallerChannel, served: Served): void {
+  #drain(channel: CallerChannel): void {
     for (;;) {
       const early = channel.held.get(channel.next);
       if (!early) return;
       channel.held.delete(channel.next);
-      if (!this.#admit(channel, served, early.frame, early.via)) return;
+      if (!this.#admit(channel, early.frame, early.via)) return;
     }
   }
 
   /** Uses up the call's number. False: not now (a message that finds no room is sent again). */
-  #admit(channel: CallerChannel, served: Served, f: CallFrame, via: Via): boolean {
+  #admit(channel: CallerChannel, f: CallFrame, via: Via): boolean {
     if (f.kind === frameKind.cancel) {
       channel.next++;
       this.#voice.answer(f, via, fail('ECANCELED', 'withdrawn before it arrived'));
+      return true;
+    }
+    const versions = this.#versions(channel.contract);
+    const served = versions.find((s) => s.contract.version === f.version);
+    if (!served) {
+      channel.next++;
+      this.#voice.answer(f, via, unserved(versions, f, this.#d.self.node));
       return true;
     }
     const definition = served.contract.ops[f.op];
@@ -250,8 +265,8 @@ export class Server {
     const { node } = this.#d.self;
     const allowed = !definition || mayCall(definition.callers, f.from, node);
     if (!allowed) this.#denied++;
-    if (!definition || !allowed || f.version !== served.contract.version) {
-      this.#voice.answer(f, via, unserved(served, f, node));
+    if (!definition || !allowed) {
+      this.#voice.answer(f, via, unserved(versions, f, node));
       return true;
     }
     const now = this.#d.clock.nowMs();
@@ -290,10 +305,10 @@ export class Server {
       this.#voice.answer(f, via, fail('ECANCELED', 'withdrawn'));
       return;
     }
-    const served = this.#served.get(channel.contract);
     // Let in without an entry: it was refused for good, and is so again.
     if (!entry) {
-      this.#voice.answer(f, via, served ? unserved(served, f, this.#d.self.node) : throttled);
+      const versions = this.#versions(channel.contract);
+      this.#voice.answer(f, via, unserved(versions, f, this.#d.self.node));
       return;
     }
     entry.frame = f;
@@ -341,12 +356,17 @@ export class Server {
 const throttled = fail('EAGAIN', 'this service has too much in work; try again a little later');
 
 /** Why a number was used up without an entry: no such version or operation, not for this caller, or no room then. */
-function unserved(served: Served, f: CallFrame, node: number): Reply<unknown> {
-  const { contract } = served;
-  if (f.version !== contract.version)
-    return fail('EPROTONOSUPPORT', `${contract.name} is served as v${contract.version}`);
+function unserved(versions: readonly Served[], f: CallFrame, node: number): Reply<unknown> {
+  const contract = versions.find((s) => s.contract.version === f.version)?.contract;
+  const known = versions.map((s) => `v${s.contract.version}`).join(' ');
+  if (!contract) return fail('EPROTONOSUPPORT', `${f.contract} is served as ${known}`);
   if (!contract.ops[f.op]) return fail('ENOSYS', `${contract.name} has no ${f.op}`);
   if (!mayCall(contract.ops[f.op]?.callers, f.from, node))
     return fail('EPERM', `${contract.name}.${f.op} is not for ${f.from.node}-${f.from.service}`);
   return throttled;
 }
+
+const spans = (versions: readonly Served[]): VersionSpan => {
+  const numbers = versions.map((s) => s.contract.version);
+  return [Math.min(...numbers), Math.max(...numbers)];
+};

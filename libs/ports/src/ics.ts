@@ -92,7 +92,15 @@ export interface Ics {
     request: RequestOf<C['ops'][K]>,
     options?: CallOptions,
   ): void;
-  /** Serves a contract; an operation without a handler answers ENOSYS. */
+  /**
+   * Lowest and highest version of the contract that the server there said it serves; undefined: not asked
+   * yet, or in doubt.
+   */
+  versions(contract: Contract, to: number): readonly [min: number, max: number] | undefined;
+  /**
+   * Serves a contract; an operation without a handler answers ENOSYS. Other versions of it that are served
+   * go on beside it.
+   */
   serve<C extends Contract>(contract: C, handlers: Handlers<C>, options?: ServeOptions): void;
   /**
    * The view this service goes by: calls to members that left end with EHOSTDOWN, frames of older

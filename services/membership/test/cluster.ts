@@ -210,6 +210,7 @@ export class Cluster {
     return {
       self: { node: num, service: 'clms', bootId: '0000000000000000' },
       call: call as never,
+      versions: () => undefined,
       request: () => {
         throw new Error('not used');
       },

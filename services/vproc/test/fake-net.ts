@@ -114,6 +114,7 @@ export class FakeNet {
     return {
       self: { node, service, bootId },
       call: call as Ics['call'],
+      versions: () => undefined,
       request: () => {
         throw new Error('not used by vproc');
       },

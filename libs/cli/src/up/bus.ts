@@ -13,7 +13,8 @@ export interface StartedServer {
 }
 type Started = Reply<StartedServer, 'EIO' | 'ENOENT'>;
 
-const writeSecret = (path: string, text: string): void => writeFileSync(path, text, { mode: 0o600 });
+const writeSecret = (path: string, text: string): void =>
+  writeFileSync(path, text, { mode: 0o600 });
 
 export interface NatsSettings {
   /** address:port, port -1: any free one. */
