@@ -30,7 +30,7 @@ export const variables = {
   REPLICAS: '1 or 3: copies of the key-value store',
   RUN_DIR: 'instead of /run/ssi',
   SERVICES: 'services of the node, with commas',
-  STANDBY: '0: no second membership process per node',
+  STANDBY: '0: no second membership process; elsewhere, caretaker: in another container',
   STATE_DIR: 'folder on disk of what outlives a boot',
   TEST_PID_SPAN: 'a test aid: a shorter pid range',
   TRANSID: 'given to the nodedown script: transid of the view',
