@@ -1,17 +1,16 @@
 // Process entry: environment -> configuration -> endpoint, telemetry, the node's ports, vproc. SIGTERM
 // stops the service only: the node's programs go on, and the next start takes them over.
-import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { assertSpelling, pidRange } from '@ssi/contracts';
 import { createEndpoint, credentialOf } from '@ssi/ics';
 import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
+import { armedFailpoints } from './adapters/armed-failpoints.ts';
 import { linuxRecords } from './adapters/files.linux.ts';
 import { linuxHolders } from './adapters/holders.linux.ts';
 import { linuxMachine } from './adapters/machine.linux.ts';
 import { noNativePorts } from './adapters/ports.none.ts';
-import { type Failpoint, failpoints, noFailpoint } from './failpoint.ts';
 import { createVproc } from './service.ts';
 
 const environment = z.object({
@@ -23,36 +22,11 @@ const environment = z.object({
   SSI_CGROUP: z.string().optional(),
   /** Comma list, one address for each interconnect, best first. */
   SSI_ADDRESSES: z.string().default('127.0.0.1'),
-  /** Tests only: `point=kill,...` or `point=stop`. */
+  /** Tests only: `point=kill,...`, or `file`. */
   SSI_FAILPOINTS: z.string().optional(),
   SSI_PID_BITS: z.enum(['14', '16']).default('16'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
 });
-
-/**
- * `kill`: this process dies at the point as by SIGKILL; `stop`: it stands still there for ever. Once in the
- * life of the node: the next start passes by, as it would after a death by chance.
- */
-function armed(text: string | undefined, nodeDir: string): Failpoint {
-  if (!text) return noFailpoint;
-  const actions = new Map<string, string>();
-  for (const part of text.split(',')) {
-    const [name = '', action = 'kill'] = part.split('=');
-    if (!failpoints.some((f) => f === name)) {
-      process.stderr.write(`vproc: SSI_FAILPOINTS: no point ${name}: ${failpoints.join(' ')}\n`);
-      process.exit(2);
-    }
-    actions.set(name, action);
-  }
-  return async (name) => {
-    const action = actions.get(name);
-    const mark = `${nodeDir}/failpoint.${name}`;
-    if (!action || existsSync(mark)) return;
-    writeFileSync(mark, '');
-    if (action === 'kill') process.kill(process.pid, 'SIGKILL');
-    await new Promise(() => {});
-  };
-}
 
 assertSpelling(process.env);
 const parsed = environment.safeParse(process.env);
@@ -101,6 +75,11 @@ const telemetry = await startTelemetry({
 });
 const nodeDir = env.SSI_NODE_DIR;
 const toolsDir = fileURLToPath(new URL('../../../.tools', import.meta.url));
+const failpoint = armedFailpoints(env.SSI_FAILPOINTS, { nodeDir, clock });
+if (!failpoint.ok) {
+  process.stderr.write(`vproc: SSI_FAILPOINTS: ${failpoint.detail}\n`);
+  process.exit(2);
+}
 const machine = env.SSI_CGROUP
   ? linuxMachine({ nodeDir, toolsDir, cgroup: env.SSI_CGROUP, clock, log })
   : undefined;
@@ -128,7 +107,7 @@ const vproc = createVproc({
   tracer: telemetry.tracer,
   ports,
   streams,
-  failpoint: armed(env.SSI_FAILPOINTS, nodeDir),
+  failpoint: failpoint.value,
   num: env.SSI_NODE,
   servicePid: process.pid,
   tcp: tcpPort === 0 ? [] : addresses.map((host) => ({ host, port: tcpPort })),

@@ -13,16 +13,20 @@ export type OriginMap = Map<number, OriginEntry>;
 /**
  * Does `next` replace what is known? A later user of the number always does, an earlier one never;
  * then the higher hop. At one hop: the node that is known may correct itself, a live one corrects
- * doubt, and doubt corrects nobody.
+ * doubt, and doubt corrects nobody. An end stands, but for one that the cluster declared: somebody may have
+ * been told so before the node came back with another.
  */
 export function supersedes(known: OriginEntry | undefined, next: OriginEntry): boolean {
   if (!known) return true;
   const [bornKnown, bornNext] = [known.born ?? 0, next.born ?? 0];
   if (bornNext !== bornKnown) return bornNext > bornKnown;
   if (next.hop !== known.hop) return next.hop > known.hop;
-  if (known.phase === 'exited') return false;
+  if (known.phase === 'exited') return isDeclared(next) && !isDeclared(known);
   return next.node === known.node || (known.phase === 'doubt' && next.phase !== 'doubt');
 }
+
+/** Ended with its node, by the view. */
+const isDeclared = (e: OriginEntry): boolean => e.exit?.reason === 'EHOSTDOWN';
 
 /** Applies entries; returns those that were taken. */
 export function applyEntries(table: OriginMap, entries: readonly OriginEntry[]): OriginEntry[] {

@@ -15,6 +15,7 @@ import {
   applyGone,
   applyNodeDown,
   exitsMax,
+  hostDown,
   supersedes,
 } from '../src/process-table.ts';
 import { maySignal, mergeDeliveries, signalName, validSignal } from '../src/signal.ts';
@@ -105,6 +106,10 @@ describe('vproc: process table: which report counts', () => {
     assert(!supersedes(live, entry({ pid: 7, node: 2, phase: 'doubt' })));
     assert(supersedes(entry({ pid: 7, node: 2, phase: 'doubt' }), live));
     assert(!supersedes(entry({ pid: 7, phase: 'exited' }), live), 'the dead stay dead');
+    const killed = entry({ pid: 7, phase: 'exited' });
+    const declared = entry({ pid: 7, phase: 'exited', exit: hostDown(7) });
+    assert(supersedes(killed, declared), 'what was declared is what all say');
+    assert(!supersedes(declared, killed));
   });
   test('gone counts only from where the process is', () => {
     const table = new Map([[7, entry({ pid: 7, node: 2, hop: 1 })]]);

@@ -1,5 +1,5 @@
 // The supervisor of one node: starts each service as a process of its own, starts it again when it
-// ends (0.1 s, doubling to 5 s; reset after 10 s of life), ends them on SIGTERM. Holds no state: it
+// ends (0.1 s, doubling to 5 s; reset after 3 s of life), ends them on SIGTERM. Holds no state: it
 // may be killed, the guard starts it again, and it finds the services that still run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { type HostProcess, isAlive, projectDir, startTicks, until } from './host
 
 const backoffMinMs = 100;
 const backoffMaxMs = 5_000;
-const steadyMs = 10_000;
+const steadyMs = 3_000;
 const logMaxBytes = 16 * 2 ** 20;
 
 interface Supervised {
