@@ -105,6 +105,12 @@ const moving: readonly Row[] = [
   { what: 'shared memory: anonymous, file, memfd', argv: py('shared', `${dir}/shared`) },
   { what: 'pipe and socket pair with data, a descriptor in flight', argv: py('pipes') },
   { what: 'a pipe open both ways by one descriptor (`exec 9<> <(:)`)', argv: py('both_ways') },
+  {
+    what: '`tail -f`, `sleep`: calls that wait are made again, none ends early',
+    argv: bash(
+      `echo > ${dir}/tail; tail -f ${dir}/tail & i=0; while :; do sleep 0.3; kill -0 $! || echo BAD; echo ok $i; i=$((i + 1)); done`,
+    ),
+  },
   { what: 'timerfd and interval timer, ticking', argv: py('timer') },
   { what: 'children: stopped, zombie, ending', argv: py('children') },
 ];

@@ -1,5 +1,6 @@
 // The images as vproc reads and mends them, made here byte by byte from the fields of criu's *.proto.
 import { describe, expect, test } from 'vitest';
+import { mendCall } from '../src/adapters/criu-calls.ts';
 import {
   type Field,
   mendForeground,
@@ -62,6 +63,40 @@ describe('vproc: criu images', () => {
   test('a terminal with a living foreground group, none, or a foreign session is left alone', () => {
     for (const one of [terminal(100, 101), terminal(100, 0), terminal(7, 8)])
       expect(mendForeground(image(one), tree)).toBeUndefined();
+  });
+
+  test('a sleep that the freeze interrupted sleeps what is left; other interrupted calls are theirs', () => {
+    const interrupted = BigInt.asUintN(64, -4n);
+    const core = (call: number, ax: bigint, rest: number) =>
+      image(
+        entry([
+          number(1, 1),
+          message(2, [
+            number(1, 7),
+            message(2, [
+              number(8, rest),
+              ...[{ ...number(11, 0), value: ax }, number(13, 500), number(14, rest)],
+              ...[number(15, 0), number(16, call), number(17, 0x1002), number(18, 0x33)],
+            ]),
+          ]),
+        ]),
+      );
+    const registers = (bytes: Uint8Array) => {
+      const [whole] = parseEntries(bytes);
+      const info = parseFields(
+        parseFields(whole ?? new Uint8Array())[1]?.bytes ?? new Uint8Array(),
+      );
+      const fields = parseFields(info[1]?.bytes ?? new Uint8Array());
+      return Object.fromEntries(fields.map((field) => [field.number, Number(field.value)]));
+    };
+    const [poll, epollWait, clockNanosleep] = [7, 232, 230];
+    const mended = (call: number, rest: number) =>
+      registers(mendCall(core(call, interrupted, rest)) ?? core(call, interrupted, rest));
+    expect(mended(clockNanosleep, 600)).toMatchObject({ 11: 230, 13: 600, 17: 0x1000 });
+    expect(mended(clockNanosleep, 0)).toMatchObject({ 11: 230, 13: 500, 17: 0x1000 });
+    expect(mended(poll, 600)).toMatchObject({ 11: 7, 13: 500, 14: 600, 17: 0x1000 });
+    expect(mendCall(core(epollWait, interrupted, 0))).toBeUndefined();
+    expect(mendCall(core(poll, 0n, 0))).toBeUndefined();
   });
 
   test('pipes open both ways are found, each once', () => {

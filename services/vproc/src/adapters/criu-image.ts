@@ -71,7 +71,7 @@ export function parseEntries(image: Uint8Array): Uint8Array[] {
   return entries;
 }
 
-const numberOf = (fields: readonly Field[], number: number): number =>
+export const numberOf = (fields: readonly Field[], number: number): number =>
   Number(fields.find((field) => field.number === number)?.value ?? 0n);
 
 /** Microseconds of freezing and of the whole frozen time. [stats.proto: dump_stats_entry] */
@@ -130,7 +130,7 @@ export function mendTimers(files: Uint8Array): Uint8Array | undefined {
   return mended ? withEntries(files, entries) : undefined;
 }
 
-function withEntries(image: Uint8Array, entries: readonly Uint8Array[]): Uint8Array {
+export function withEntries(image: Uint8Array, entries: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat([
     image.subarray(0, headerBytes),
     ...entries.flatMap((entry) => {

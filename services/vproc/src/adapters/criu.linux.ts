@@ -1,11 +1,19 @@
 // The Criu port by the criu program: plain two-phase dump and restore, both sides left stopped. Its exit
 // code decides; of its log only the Error lines are passed on, for people. criu leaves cgroups alone:
 // the restored tasks, still stopped, are put into the programs cgroup here. [criu(8)]
-import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { closeFd, errnoOf } from '@ssi/linux';
 import type { Clock, Log } from '@ssi/ports';
 import type { Criu, Dump, DumpRequest, DumpResult, RestoreRequest, TtyBinding } from '../ports.ts';
+import { mendCall } from './criu-calls.ts';
 import {
   mendForeground,
   mendTimers,
@@ -251,6 +259,11 @@ function mendImages(dir: string): void {
   const [ttyInfo, pstree] = [readOr(`${dir}/tty-info.img`), readOr(`${dir}/pstree.img`)];
   const terminals = ttyInfo && pstree && mendForeground(ttyInfo, pstree);
   if (terminals) writeFileSync(`${dir}/tty-info.img`, terminals);
+  for (const name of readdirSync(dir).filter((file) => /^core-\d+\.img$/.test(file))) {
+    const core = readOr(`${dir}/${name}`);
+    const mended = core && mendCall(core);
+    if (mended) writeFileSync(`${dir}/${name}`, mended);
+  }
 }
 
 function readOr(path: string): Buffer | undefined {
