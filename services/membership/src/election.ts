@@ -64,6 +64,7 @@ export function createElection(
   const { timing } = config;
   let campaign: Campaign | undefined;
   let notBeforeMs = 0;
+  let lookedMs = clock.nowMs();
   let forced = false;
   let hurriedMs = Number.NEGATIVE_INFINITY;
   /** Terms of former campaigns are not used again: a late word about one must not be about another. */
@@ -79,7 +80,7 @@ export function createElection(
     // A master whose membership restarted: the promises are to this very life, nobody else may stand.
     const mine =
       state.promised.to === state.id.num && state.promised.life === state.id.incarnation.bootId;
-    const wait = isHurried() || mine ? 0 : timing.promiseMs + timing.freezeMaxMs;
+    const wait = isHurried() || mine ? 0 : timing.promiseMs;
     const stranger = selfIn(state) ? 0 : timing.strangerMs;
     return Math.max(notBeforeMs, since + wait + rank * timing.rankMs + stranger);
   }
@@ -135,7 +136,8 @@ export function createElection(
       const living = voters.some((v) => isThisLife(base, me.granted.get(v)?.id));
       if (forced || (living ? isQuorum : isColdQuorum)(have, voters, config.quorum)) break;
       if (nowMs >= endMs) return withdraw(me, voters);
-      if (nowMs - askedMs < timing.beatMs) continue;
+      // Others heard the last heartbeat some ms later: asked again soon.
+      if (nowMs - askedMs < timing.tickMs) continue;
       askedMs = nowMs;
       me.mandate = beatAcked(beatSent(me.mandate, ++seq, nowMs), state.id.num, seq);
       const vote = {
@@ -239,6 +241,10 @@ export function createElection(
 
   return {
     tick(nowMs) {
+      // Who was asleep itself heard nobody for it: what came meanwhile is read first. [Lifeguard]
+      if (nowMs - lookedMs > timing.beatMs)
+        notBeforeMs = Math.max(notBeforeMs, nowMs + 2 * timing.beatMs);
+      lookedMs = nowMs;
       if (!mayStand(nowMs)) return;
       campaign = {
         term: 0,

@@ -15,6 +15,8 @@ export interface Member {
   onVote(m: Heartbeat<'vote'>): void;
   onRelease(m: Heartbeat<'release'>): void;
   tick(nowMs: number): void;
+  /** A frozen node has what its master goes by: asks at once, not with the next heartbeat. */
+  viewApplied(): void;
   /** This node's master answers itself: programs may run until then. */
   leaseUntil(untilMs: number): void;
   /** Promises by name, remembered first. False: bound to another. */
@@ -42,6 +44,10 @@ export function createMember(
   let lastPingMs = Number.NEGATIVE_INFINITY;
   let wasLeased = false;
   let behindSinceMs: number | undefined;
+  /** The mandate given back last, by life and term: its heartbeats that are still on the way bind nobody. */
+  let letGo = '';
+  const mandateOf = (m: { from: MemberId; term: number }): string =>
+    `${m.from.incarnation.bootId} ${m.term}`;
 
   function nextPing(nowMs: number): number {
     lastPingMs = nowMs;
@@ -93,7 +99,7 @@ export function createMember(
     remember,
     async onBeat(m) {
       if (m.clusterId !== state.clusterId || m.term < (state.view?.term ?? 0)) return;
-      if (m.from.num === state.id.num) return;
+      if (m.from.num === state.id.num || mandateOf(m) === letGo) return;
       const { term, untilMs } = state.promised;
       if (m.term < term) {
         // Promised to a candidate of a newer term that nobody heard of again: the master begins a newer
@@ -157,6 +163,7 @@ export function createMember(
       });
     },
     onRelease(m) {
+      if (m.reigned) letGo = mandateOf(m);
       const before = state.promised;
       state.promised = released(before, followOf(m, m.reigned));
       if (state.promised === before) return;
@@ -176,6 +183,18 @@ export function createMember(
             ping: seq,
             transid: state.view?.transid ?? 0,
           });
+    },
+    viewApplied() {
+      const nowMs = clock.nowMs();
+      const { to } = state.promised;
+      if (state.role === 'master' || to === 0 || isLeased(state.lease, nowMs)) return;
+      if (!selfIn(state)) return;
+      heartbeats.send(to, {
+        type: 'ping',
+        from: state.id,
+        ping: nextPing(nowMs),
+        transid: state.view?.transid ?? 0,
+      });
     },
     leaseUntil(untilMs) {
       const nowMs = clock.nowMs();

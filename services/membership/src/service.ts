@@ -70,6 +70,7 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
     setPeers(view);
     services.push();
     review();
+    member.viewApplied();
   });
   const services = createLocalServices(deps, state);
   const member = createMember(deps, state, views, {
@@ -124,6 +125,8 @@ export async function createMembership(deps: MembershipDeps): Promise<Membership
       leaseUntil: member.leaseUntil,
       peersChanged: () => state.view && setPeers(state.view),
     });
+    // The others' leases run out meanwhile: heard at once.
+    reign.tick(clock.nowMs());
     deps.publishEvent('master', { num: state.id.num, term: won.view.term });
   }
 

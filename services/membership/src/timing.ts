@@ -5,10 +5,14 @@
 //   verdict V = 560   a slave's SIGKILL falls 0..100 ms after the master's last answer to it, so the view
 //                     is committed 460..560 ms after it, + a tick (<= 20) + one write of the KV (~10)
 //                     and its way to the members: p50 ~ 540, p99 ~ 600 on a machine with time to spare
-//   promise P = 1200  the master's SIGKILL falls 0..100 ms after its last heartbeat: promises run out
-//                     1,100..1,200 ms after it, + freezeMax (its own node freezes) + a tick + the votes'
-//                     round trip + rank (<= 4 * 40) + one write: p99 ~ 1,500
-//   mandate           P/(1+drift) = 1,188: the master may be starved for that long before it loses it,
+//   promise P = 520   the master's SIGKILL falls 0..100 ms after its last heartbeat: promises run out
+//                     420..520 ms after it, + a tick + the votes' round trip + freezeMax (its own node
+//                     freezes) + one write (~10): the view comes ~ 600 ms after it
+//   stand-still       of the others' programs when the master dies: leases end L after the last
+//                     heartbeat, the next master answers P + the above (~ 90) after it: ~ 110 ms. A
+//                     larger P only makes it longer; a smaller one would give the master less time
+//                     than V gives a slave: silent for P + freezeMax = 570 it may be declared DOWN
+//   mandate           P/(1+drift) = 514: the master may be starved for that long before it loses it,
 //                     a slave for 400 ms (L less one beat) before its programs freeze
 export interface Timing {
   /** Heartbeats go out this often. */
@@ -44,7 +48,7 @@ export const timing: Timing = {
   tickMs: 20,
   leaseMs: 500,
   verdictMs: 560,
-  promiseMs: 1_200,
+  promiseMs: 520,
   drift: 0.01,
   freezeMaxMs: 50,
   rankMs: 40,
@@ -64,5 +68,7 @@ export function timingFault(t: Timing): string | undefined {
     return `verdictMs ${t.verdictMs} < leaseMs(1+drift)+freezeMaxMs`;
   if (t.leaseMs < 3 * t.beatMs) return 'leaseMs must outlast two lost heartbeats';
   if (mandateMs(t) < t.leaseMs) return 'promiseMs must outlast leaseMs';
+  if (t.promiseMs + t.freezeMaxMs < t.verdictMs)
+    return 'promiseMs gives a master less time than verdictMs a slave';
   return undefined;
 }
