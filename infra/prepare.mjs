@@ -70,7 +70,7 @@ function installPackages() {
 // ---- infra/setup. Its stamp holds what its own digest() computes: keep the two alike.
 function toolsFresh() {
   const tools = ['criu', 'nats-server', 'redis-server', 'nft', 'ip'];
-  const sources = fs.readdirSync(at('infra/native')).filter((name) => name.endsWith('.c'));
+  const sources = fs.readdirSync(at('infra/native')).filter((name) => /\.[ch]$/.test(name));
   const files = ['setup', 'criu-works', ...sources.sort().map((name) => `native/${name}`)];
   const machine = os.machine?.() ?? spawnSync('uname', ['-m'], { encoding: 'utf8' }).stdout?.trim();
   const kernel = `${os.release()} ${machine}\n`;

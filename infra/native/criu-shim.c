@@ -6,6 +6,9 @@
  * the dump ends with "Can't get rlimit 0". The kernel shows the same numbers in /proc/PID/limits,
  * so a read that was refused (EPERM) is answered from there. Setting a limit, and every other error,
  * passes through unchanged. [prlimit(2), proc_pid_limits(5)]
+ *
+ * With SSI_SENT_AHEAD=FILE (lines `PID START END`, hexadecimal addresses, sorted) criu finds no pages in
+ * these ranges, so they are left out of a dump: ssi-ahead has sent them. [criu: pagemap-cache.c]
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,9 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <unistd.h>
+
+#include "pagemap.h"
 
 /* How /proc/PID/limits names each limit. [fs/proc/base.c: lnames] */
 static const char *const limit_names[] = {
@@ -99,4 +106,68 @@ long syscall(long number, ...) {
                      (const struct rlimit64 *)arg[2], (struct rlimit64 *)arg[3]);
   if (!next) *(void **)&next = dlsym(RTLD_NEXT, "syscall");
   return next(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+}
+
+struct hidden {
+  int pid;
+  uint64_t start, end;
+};
+static struct hidden *hidden;
+static size_t hidden_count;
+
+/* Not to have it would be to dump pages twice; a dump that is wrong would be worse. */
+static void load_hidden(const char *path) {
+  FILE *file = fopen(path, "re");
+  struct hidden range;
+  if (!file) abort();
+  while (fscanf(file, "%d %lx %lx", &range.pid, &range.start, &range.end) == 3) {
+    hidden = realloc(hidden, (hidden_count + 1) * sizeof *hidden);
+    if (!hidden) abort();
+    hidden[hidden_count++] = range;
+  }
+  fclose(file);
+}
+
+static int pid_of_pagemap(int fd) {
+  char link[32], path[64] = "";
+  int pid = 0;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  if (readlink(link, path, sizeof path - 1) < 0) return 0;
+  return sscanf(path, "/proc/%d/pagemap", &pid) == 1 ? pid : 0;
+}
+
+/* A scan that would begin in a hidden range finds nothing up to its end, one that reaches it ends there:
+ * criu goes on where a scan says that it stopped. */
+static int scan_unhidden(int fd, struct pm_scan_arg *scan,
+                         int (*next)(int, unsigned long, void *)) {
+  int pid = pid_of_pagemap(fd);
+  uint64_t end = scan->end;
+  for (size_t i = 0; i < hidden_count; i++) {
+    const struct hidden *h = &hidden[i];
+    if (h->pid != pid || h->end <= scan->start || h->start >= end) continue;
+    if (h->start <= scan->start) {
+      scan->walk_end = h->end < end ? h->end : end;
+      return 0;
+    }
+    scan->end = h->start;
+    break;
+  }
+  int result = next(fd, PAGEMAP_SCAN, scan);
+  scan->end = end;
+  return result;
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+  static int (*next)(int, unsigned long, void *);
+  static int asked;
+  va_list list;
+  va_start(list, request);
+  void *argument = va_arg(list, void *);
+  va_end(list);
+  if (!next) *(void **)&next = dlsym(RTLD_NEXT, "ioctl");
+  if (request != PAGEMAP_SCAN) return next(fd, request, argument);
+  const char *path = getenv("SSI_SENT_AHEAD");
+  if (path && !asked) load_hidden(path);
+  asked = 1;
+  return hidden_count ? scan_unhidden(fd, argument, next) : next(fd, request, argument);
 }

@@ -343,12 +343,20 @@ export const vproc = defineContract('vproc', 1, {
       criu: z.string(),
       cpuFlags: z.array(z.string()),
       bytesEstimate: z.int().min(0),
+      /** The source would send memory ahead, while the tree still runs. */
+      ahead: z.boolean().optional(),
       source: z.object({ node: nodeNum, incarnation }),
     }),
     reply: z.object({
       reasons: z.array(moveReason),
       grant: z
-        .object({ token: z.string(), addresses: z.array(z.string()), port: z.int() })
+        .object({
+          token: z.string(),
+          addresses: z.array(z.string()),
+          port: z.int(),
+          /** Of a second connection, for memory that is sent ahead; absent: the target takes none. */
+          aheadToken: z.string().optional(),
+        })
         .optional(),
     }),
     errnos: ['EAGAIN', 'ESTALE', 'EALREADY', 'ENETDOWN'],

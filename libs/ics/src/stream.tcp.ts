@@ -2,7 +2,8 @@
 // stream.ts. The greeting is `SSIS` and the token; the answer is one byte, 1: open, 0: not valid here.
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { fail, ok, type Reply } from '@ssi/contracts';
-import type { Clock, Stream, StreamListener, Streams } from '@ssi/ports';
+import type { Clock, StreamListener, Streams } from '@ssi/ports';
+import { bareConnection } from './stream.bare.ts';
 import { SocketStream } from './stream.ts';
 
 const magic = 'SSIS';
@@ -12,8 +13,9 @@ const tokenPattern = /^[0-9a-f]{32}$/;
 const greetMs = 5_000;
 
 interface Accepting {
-  readonly onStream: (stream: Stream) => void;
-  current: SocketStream | undefined;
+  /** Takes the connection; returns how to drop it when a newer one comes. */
+  readonly onOpen: (socket: Socket, rest: Uint8Array) => () => void;
+  drop: () => void;
 }
 
 /** Hands over the first `size` bytes, then everything after them to whoever takes the socket. */
@@ -45,26 +47,36 @@ function listener(server: Server, clock: Clock): StreamListener {
         socket.end(Buffer.from([0]));
         return;
       }
-      accepting.current?.destroy();
+      accepting.drop();
       socket.write(Buffer.from([1]));
-      const stream = new SocketStream(socket, rest);
-      accepting.current = stream;
-      accepting.onStream(stream);
+      accepting.drop = accepting.onOpen(socket, rest);
     });
   });
+  const accept = (token: string, onOpen: Accepting['onOpen']) => {
+    if (!tokenPattern.test(token)) throw new Error('a token is 32 hex digits');
+    const accepting: Accepting = { onOpen, drop: () => {} };
+    tokens.set(token, accepting);
+    return {
+      revoke: () => {
+        if (tokens.get(token) === accepting) tokens.delete(token);
+      },
+    };
+  };
   const at = server.address();
   return {
     port: typeof at === 'object' && at ? at.port : 0,
-    accept: (token, onStream) => {
-      if (!tokenPattern.test(token)) throw new Error('a token is 32 hex digits');
-      const accepting: Accepting = { onStream, current: undefined };
-      tokens.set(token, accepting);
-      return {
-        revoke: () => {
-          if (tokens.get(token) === accepting) tokens.delete(token);
-        },
-      };
-    },
+    accept: (token, onStream) =>
+      accept(token, (socket, rest) => {
+        const stream = new SocketStream(socket, rest);
+        onStream(stream);
+        return () => stream.destroy();
+      }),
+    acceptBare: (token, onConnection) =>
+      accept(token, (socket, rest) => {
+        const connection = bareConnection(socket, rest);
+        onConnection(connection);
+        return () => connection.close();
+      }),
     close: () =>
       new Promise((done) => {
         server.close(() => done());
@@ -75,17 +87,18 @@ function listener(server: Server, clock: Clock): StreamListener {
 
 type ConnectErrno = 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EACCES';
 
-function open(
+function open<T>(
   clock: Clock,
   host: string,
   port: number,
   token: string,
   timeoutMs: number,
-): Promise<Reply<Stream, ConnectErrno>> {
+  taken: (socket: Socket, rest: Uint8Array) => T,
+): Promise<Reply<T, ConnectErrno>> {
   return new Promise((resolve) => {
     const socket = createConnection({ host, port, allowHalfOpen: true, noDelay: true });
     const where = `${host}:${port}`;
-    const end = (reply: Reply<Stream, ConnectErrno>): void => {
+    const end = (reply: Reply<T, ConnectErrno>): void => {
       timer.cancel();
       socket.off('close', onClose);
       if (!reply.ok) socket.destroy();
@@ -97,10 +110,31 @@ function open(
     socket.on('close', onClose);
     socket.on('connect', () => socket.write(magic + token, 'latin1'));
     take(socket, 1, (head, rest) => {
-      if (head[0] === 1) end(ok(new SocketStream(socket, rest)));
+      if (head[0] === 1) end(ok(taken(socket, rest)));
       else end(fail('EACCES', `${where} does not know this token (any more)`));
     });
   });
+}
+
+/** Tries the addresses in order. */
+async function openAny<T>(
+  clock: Clock,
+  addresses: readonly string[],
+  port: number,
+  token: string,
+  timeoutMs: number,
+  taken: (socket: Socket, rest: Uint8Array) => T,
+): Promise<Reply<T, ConnectErrno>> {
+  const untilMs = clock.nowMs() + timeoutMs;
+  let last: Reply<T, ConnectErrno> = fail('EHOSTUNREACH', 'no address to connect to');
+  for (const [i, address] of addresses.entries()) {
+    // The time left is shared by the addresses left, so that a dead first one does not use it all.
+    const leftMs = (untilMs - clock.nowMs()) / (addresses.length - i);
+    if (leftMs <= 0) return fail('ETIMEDOUT', `no answer from ${addresses.join(', ')}`);
+    last = await open(clock, address, port, token, leftMs, taken);
+    if (last.ok || last.errno === 'EACCES') return last;
+  }
+  return last;
 }
 
 /** The port on TCP. `host`: where to listen, all interfaces by default. */
@@ -112,17 +146,16 @@ export function tcpStreams({ clock, host }: { clock: Clock; host?: string }): St
         server.on('error', reject);
         server.listen(0, host, () => resolve(listener(server, clock)));
       }),
-    connect: async (addresses, port, token, timeoutMs) => {
-      const untilMs = clock.nowMs() + timeoutMs;
-      let last: Reply<Stream, ConnectErrno> = fail('EHOSTUNREACH', 'no address to connect to');
-      for (const [i, address] of addresses.entries()) {
-        // The time left is shared by the addresses left, so that a dead first one does not use it all.
-        const leftMs = (untilMs - clock.nowMs()) / (addresses.length - i);
-        if (leftMs <= 0) return fail('ETIMEDOUT', `no answer from ${addresses.join(', ')}`);
-        last = await open(clock, address, port, token, leftMs);
-        if (last.ok || last.errno === 'EACCES') return last;
-      }
-      return last;
-    },
+    connect: (addresses, port, token, timeoutMs) =>
+      openAny(
+        clock,
+        addresses,
+        port,
+        token,
+        timeoutMs,
+        (socket, rest) => new SocketStream(socket, rest),
+      ),
+    connectBare: (addresses, port, token, timeoutMs) =>
+      openAny(clock, addresses, port, token, timeoutMs, bareConnection),
   };
 }

@@ -21,11 +21,24 @@ export interface Stream {
   readonly closed: Promise<void>;
 }
 
+/** A connection without messages: for a program that takes its descriptor over. */
+export interface BareConnection {
+  /** Nothing was read of it beyond the greeting, and nothing will be. */
+  readonly fd: number;
+  /** Here; who took it over has it open still. */
+  close(): void;
+}
+
 export interface StreamListener {
   /** Where `connect` reaches this listener; the same on every interface. */
   readonly port: number;
   /** From now on a connection that presents `token` is handed to `onStream`, until revoked. */
   accept(token: string, onStream: (stream: Stream) => void): { revoke(): void };
+  /** Likewise, without messages; absent where connections have no descriptors. */
+  acceptBare?(
+    token: string,
+    onConnection: (connection: BareConnection) => void,
+  ): { revoke(): void };
   close(): Promise<void>;
 }
 
@@ -38,4 +51,11 @@ export interface Streams {
     token: string,
     timeoutMs: number,
   ): Promise<Reply<Stream, 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EACCES'>>;
+  /** Likewise, to an `acceptBare`. */
+  connectBare?(
+    addresses: readonly string[],
+    port: number,
+    token: string,
+    timeoutMs: number,
+  ): Promise<Reply<BareConnection, 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EACCES'>>;
 }

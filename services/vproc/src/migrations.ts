@@ -218,10 +218,20 @@ export class Migrations {
         call.from.bootId,
       ),
     );
-    const accepted = node.listener?.accept(answer.value.grant.token, (stream) => {
+    const { token, aheadToken } = answer.value.grant;
+    const accepted = node.listener?.accept(token, (stream) => {
       void side.receiver.take(stream);
     });
-    if (accepted) this.grants.set(moveId, accepted);
+    const ahead =
+      aheadToken === undefined
+        ? undefined
+        : node.listener?.acceptBare?.(aheadToken, (c) => side.receiver.takeAhead(c));
+    this.grants.set(moveId, {
+      revoke: () => {
+        accepted?.revoke();
+        ahead?.revoke();
+      },
+    });
     void side.over.then(() => {
       this.grants.get(moveId)?.revoke();
       this.grants.delete(moveId);

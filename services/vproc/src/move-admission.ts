@@ -111,5 +111,17 @@ export async function admit(
     { context: call.context },
   );
   if (!grant.ok) return fail('EAGAIN', `no grant: ${grant.errno} ${grant.detail}`);
-  return ok({ reasons, grant: { ...grant.value, port: node.listener.port } });
+  const { port, acceptBare } = node.listener;
+  const takesAhead = request.ahead && node.deps.ports.ahead && acceptBare;
+  const second = takesAhead
+    ? await node.deps.ics.call(
+        ics,
+        'grant',
+        node.num,
+        { service: 'vproc', peer: source.num, purpose: 'ahead' },
+        { context: call.context },
+      )
+    : undefined;
+  const aheadToken = second?.ok ? { aheadToken: second.value.token } : {};
+  return ok({ reasons, grant: { ...grant.value, port, ...aheadToken } });
 }

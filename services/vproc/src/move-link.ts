@@ -5,7 +5,7 @@ import { streamState } from '@ssi/contracts';
 import { Packr } from 'msgpackr';
 import { z } from 'zod';
 
-const kind = { streams: 1, log: 2, image: 3, end: 4 } as const;
+const kind = { streams: 1, log: 2, image: 3, end: 4, ahead: 5 } as const;
 const bytes = z.custom<Uint8Array>((v) => v instanceof Uint8Array);
 
 /** Before any log: which streams come, so that the target can make them. */
@@ -36,7 +36,10 @@ const imageMessage = z.tuple([
 /** All was sent: so many bytes of images. */
 const endMessage = z.tuple([z.literal(kind.end), z.int().min(0)]);
 
-const moveMessage = z.union([streamsMessage, logMessage, imageMessage, endMessage]);
+/** Before `end`: so many bytes went by the second connection, and the target has said that it has them. */
+const aheadMessage = z.tuple([z.literal(kind.ahead), z.int().min(0)]);
+
+const moveMessage = z.union([streamsMessage, logMessage, imageMessage, endMessage, aheadMessage]);
 export type MoveMessage = z.infer<typeof moveMessage>;
 export type StreamsOffer = z.infer<typeof streamsMessage>[1];
 

@@ -10,7 +10,7 @@ import {
   type ReplyOf,
   vproc,
 } from '@ssi/contracts';
-import type { CallContext, Stream } from '@ssi/ports';
+import type { BareConnection, CallContext, Stream } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import type { ExecEntry } from './exec-table.ts';
 import type { LocalNode } from './local-node.ts';
@@ -175,6 +175,7 @@ export async function askTarget(
       criu: version.value,
       cpuFlags: kind === 'native' ? [...preflight.cpuFlags()] : [],
       bytesEstimate: q.survey.bytesEstimate,
+      ...(worthAhead(node, q.survey) ? { ahead: true } : {}),
       source: { node: self.num, incarnation: self.incarnation },
     },
     { context },
@@ -185,6 +186,14 @@ export async function askTarget(
   return fail('EAGAIN', `node ${q.to} did not answer: ${reply.errno} ${reply.detail}`);
 }
 
+/** Below this the images are sent in the time that the rest of a move takes. */
+const aheadMinBytes = 32 * 1024 * 1024;
+const worthAhead = (node: LocalNode, { bytesEstimate, tasks }: Survey): boolean =>
+  node.deps.ports.ahead !== undefined &&
+  node.deps.streams.connectBare !== undefined &&
+  tasks[0]?.kind !== 'actor' &&
+  bytesEstimate >= aheadMinBytes;
+
 export const reasonsText = (reasons: readonly MoveReason[]): string =>
   reasons.map((r) => `${r.code}${r.pid === undefined ? '' : ` ${r.pid}`}: ${r.detail}`).join('; ');
 
@@ -192,6 +201,8 @@ type NegotiationErrno = 'EBUSY' | 'EOPNOTSUPP' | 'EHOSTDOWN' | 'ENETDOWN' | 'EAG
 
 export class Negotiation {
   stream: Stream | undefined;
+  /** For memory that goes ahead. */
+  ahead: BareConnection | undefined;
   private readonly move: SourceMove;
   private readonly request: NegotiationRequest;
 
@@ -272,6 +283,16 @@ export class Negotiation {
     );
     if (!stream.ok) return fail('EAGAIN', `no stream to node ${record.peer.num}: ${stream.detail}`);
     this.stream = stream.value;
+    if (grant.aheadToken !== undefined) {
+      const { port, aheadToken } = grant;
+      const ahead = await node.deps.streams.connectBare?.(
+        addresses,
+        port,
+        aheadToken,
+        streamConnectMs,
+      );
+      if (ahead?.ok) this.ahead = ahead.value;
+    }
     const owner = tasks[0]?.owner;
     return ok({
       root,

@@ -1,7 +1,7 @@
 // Target: takes what the source sends on the out-of-line stream: makes the standard streams, fills their
 // logs, writes the images. The tree itself is not touched here.
 import { fail, ok, type Reply } from '@ssi/contracts';
-import type { Clock, Stream } from '@ssi/ports';
+import type { BareConnection, Clock, Stream } from '@ssi/ports';
 import { decodeMove, type MoveMessage, moveKind, type StreamsOffer } from './move-link.ts';
 import type { VprocPorts } from './ports.ts';
 
@@ -22,6 +22,8 @@ export class Receiver {
   private heardMs = 0;
   private finish: (result: Received) => void = () => {};
   private stream: Stream | undefined;
+  /** Memory that is sent ahead, on a connection of its own. */
+  private ahead: Promise<Reply<undefined, 'EIO'>> | undefined;
 
   constructor(deps: { readonly ports: VprocPorts; readonly clock: Clock }, moveId: string) {
     this.ports = deps.ports;
@@ -30,6 +32,10 @@ export class Receiver {
     this.done = new Promise((done) => {
       this.finish = done;
     });
+  }
+
+  takeAhead(connection: BareConnection): void {
+    this.ahead = this.ports.ahead?.receive(this.moveId, connection);
   }
 
   async take(stream: Stream): Promise<void> {
@@ -69,6 +75,7 @@ export class Receiver {
   close(): void {
     this.end(fail('ECANCELED', 'closed'));
     this.stream?.destroy();
+    this.ports.ahead?.discard(this.moveId);
   }
 
   private end(result: Received): void {
@@ -91,6 +98,8 @@ export class Receiver {
         const [, name, offset, last, data] = message;
         return images.write(this.moveId, { name, offset, data, last });
       }
+      case moveKind.ahead:
+        return this.ahead ?? fail('ECANCELED', 'no memory was sent ahead');
       default:
         return ok();
     }

@@ -10,6 +10,7 @@ import {
 } from '@ssi/contracts';
 import type { Clock, Stream } from '@ssi/ports';
 import { beginSpan } from '@ssi/telemetry';
+import { finishAhead, sendAhead } from './move-ahead.ts';
 import { encodeMove, type MoveMessage, moveKind } from './move-link.ts';
 import { toMoveTask } from './move-negotiate.ts';
 import { unwritten } from './move-parts.ts';
@@ -40,6 +41,7 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const logs = new LogSender(move, stream);
   const prefix = await logs.before();
   if (!prefix.ok) return prefix;
+  const ahead = await sendAhead(move);
   const begun = await move.write('dumping');
   if (!begun.ok) return noRecord(begun);
   await node.deps.failpoint('move.source.dumping');
@@ -61,6 +63,7 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const sending = sendImages(node.deps.clock, stream, dump);
   const done = await dump.done;
   const sent = await sending;
+  if (!done.ok) ahead?.stop();
   if (!done.ok)
     return fail(
       done.errno === 'ENOSPC' ? 'ENOSPC' : 'ECANCELED',
@@ -80,8 +83,15 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   if (!sent.ok) return sent;
   const tail = await logs.after();
   if (!tail.ok) return tail;
-  const bytes = done.value.bytes;
-  const ended = await write(node.deps.clock, stream, [moveKind.end, bytes]);
+  const sentAhead = await finishAhead(ahead);
+  if (!sentAhead.ok) return sentAhead;
+  const { clock } = node.deps;
+  if (ahead) {
+    const told = await write(clock, stream, [moveKind.ahead, sentAhead.value]);
+    if (!told.ok) return told;
+  }
+  const bytes = done.value.bytes + sentAhead.value;
+  const ended = await write(clock, stream, [moveKind.end, done.value.bytes]);
   if (!ended.ok) return ended;
   traceTransfer(move, done.value);
   const halted = await halt?.halted;

@@ -3,6 +3,7 @@
 // nothing here throws or rejects but for programmer errors. Times are ms of this machine's
 // CLOCK_BOOTTIME. A process is named by (pid, startTicks): a pid alone may have been used again.
 import type { ExitStatus, MoveReason, ProcessInfo, Reply, StreamState } from '@ssi/contracts';
+import type { BareConnection } from '@ssi/ports';
 
 /** A process for certain: the pid, and its start in clock ticks since boot. [proc_pid_stat(5): 22] */
 export interface ProcessRef {
@@ -451,6 +452,33 @@ export interface Holders {
   ownerOf(pid: number): Promise<number | undefined>;
 }
 
+/** Memory on its way to the target while its program still runs. */
+export interface SendingAhead {
+  /**
+   * Resolves once another round would gain little: now the tree may be stopped. EIO: it cannot be sent
+   * ahead; move it without.
+   */
+  readonly ready: Promise<Reply<{ readonly bytes: number }, 'EIO'>>;
+  /** After the dump has stopped the tree: the target has all of it, checked. EIO: it has not. */
+  readonly done: Promise<Reply<{ readonly bytes: number }, 'EIO'>>;
+  /** Idempotent; nothing of it is left at the source. */
+  stop(): void;
+}
+
+/**
+ * Large private memory of a tree goes ahead of its images, which then hold the rest. At the target it is
+ * complete before the restore begins, and is given to the tree while that runs already; `Criu.dump` waits
+ * until a tree has all of its memory.
+ */
+export interface Ahead {
+  /** Source, before `Criu.dump` of the same move, which leaves out what is sent here. */
+  send(moveId: string, pids: readonly number[], connection: BareConnection): SendingAhead;
+  /** Target: into the move's folder. ok: all is here, and is the source's. */
+  receive(moveId: string, connection: BareConnection): Promise<Reply<undefined, 'EIO'>>;
+  /** Target: there will be no restore. Idempotent. */
+  discard(moveId: string): void;
+}
+
 /** All of a node's machine that vproc uses, as `createVproc` takes it. */
 export interface VprocPorts {
   readonly guard: Guard;
@@ -459,6 +487,8 @@ export interface VprocPorts {
   readonly streams: StreamStore;
   readonly images: Images;
   readonly criu: Criu;
+  /** Absent: memory goes with the images only. */
+  readonly ahead?: Ahead;
   readonly records: MoveRecords;
   /**
    * What vproc alone knows of its processes, in a folder of its own: the same promises as `records`, the

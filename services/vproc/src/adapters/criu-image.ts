@@ -141,6 +141,25 @@ export function withEntries(image: Uint8Array, entries: readonly Uint8Array[]): 
   ]);
 }
 
+/** Field of pagemap_entry, and its bits. [pagemap.proto; criu: include/pagemap.h] */
+const pagemapFlags = 4;
+const pageLazy = 2n;
+const pagePresent = 4n;
+
+/**
+ * `criu restore --lazy-pages` expects every page that could come later from elsewhere. Those that the images
+ * hold are made ordinary ones; what was sent ahead is in no image.
+ */
+export function mendPagemap(pagemap: Uint8Array): Uint8Array {
+  const mend = (field: Field): Field =>
+    field.number === pagemapFlags && (field.value & pagePresent) !== 0n
+      ? { ...field, value: field.value & ~pageLazy }
+      : field;
+  const [head, ...entries] = parseEntries(pagemap);
+  if (!head) return pagemap;
+  return withEntries(pagemap, [head, ...entries.map((e) => writeFields(parseFields(e).map(mend)))]);
+}
+
 /** Fields of tty_info_entry and pstree_entry. [tty.proto, pstree.proto] */
 const terminal = { sid: 6, pgrp: 7 } as const;
 const task = { pgid: 3 } as const;

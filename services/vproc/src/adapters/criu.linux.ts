@@ -3,6 +3,7 @@
 // the restored tasks, still stopped, are put into the programs cgroup here. [criu(8)]
 import {
   appendFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -13,9 +14,11 @@ import { fail, ok, type Reply } from '@ssi/contracts';
 import { closeFd, errnoOf } from '@ssi/linux';
 import type { Clock, Log } from '@ssi/ports';
 import type { Criu, Dump, DumpRequest, DumpResult, RestoreRequest, TtyBinding } from '../ports.ts';
+import { rangesFile } from './ahead.linux.ts';
 import { mendCall } from './criu-calls.ts';
 import {
   mendForeground,
+  mendPagemap,
   mendTimers,
   parseEntries,
   readDumpStats,
@@ -23,6 +26,7 @@ import {
 } from './criu-image.ts';
 import type { GuardStore } from './guard.linux.ts';
 import { followImages, imageBytes } from './image-follower.ts';
+import type { LazyPages } from './lazy-pages.linux.ts';
 import { destroyTree, resumeTree, stoppedIn, treeOf } from './process-tree.ts';
 import { readStat } from './procfs.linux.ts';
 import { openPipes } from './restored-pipes.linux.ts';
@@ -41,6 +45,7 @@ export interface LinuxCriuOptions {
   /** Gets the pids of what runs in that cgroup and is no program. */
   readonly helpers: Set<number>;
   readonly guard: GuardStore;
+  readonly lazyPages: LazyPages;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -117,6 +122,9 @@ async function dump(
   } catch (error) {
     return fail(errnoOf(error) === 'ENOSPC' ? 'ENOSPC' : 'EIO', (error as Error).message);
   }
+  const settled = await options.lazyPages.settled(treeOf(request.root).map(({ pid }) => pid));
+  if (!settled.ok) return settled;
+  const ahead = `${dir}/${rangesFile}`;
   const stoppedFirst = stoppedIn(request.root);
   const startedMs = clock.nowMs();
   const result = await runProgram(
@@ -126,7 +134,10 @@ async function dump(
       ...[...commonArgs, ...dumpArgs, ...flags(request)],
       ...(request.tty ? ['--external', request.tty.external] : []),
     ],
-    { timeoutMs: dumpTimeoutMs },
+    {
+      timeoutMs: dumpTimeoutMs,
+      ...(existsSync(ahead) ? { env: { ...environment(), SSI_SENT_AHEAD: ahead } } : {}),
+    },
   );
   const endedMs = clock.nowMs();
   if (result.code !== 0) {
@@ -171,7 +182,12 @@ async function restore(
   const startedMs = clock.nowMs();
   const note = noteIn(dir);
   if (note === undefined) return fail('ECANCELED', 'the images have not come');
-  mendImages(dir);
+  const lazy = options.lazyPages.wanted(request.moveId);
+  if (lazy) {
+    const listening = await options.lazyPages.prepare(request.moveId);
+    if (!listening.ok) return fail('ECANCELED', listening.detail);
+  }
+  mendImages(dir, lazy);
   const terminal = await openTerminal(request.tty, note, options.guard);
   const pipes = openPipes(dir, 3 + terminal.fds.length);
   if (!pipes.ok) {
@@ -180,6 +196,7 @@ async function restore(
   }
   const args = [
     ...['restore', '-d', '-D', dir, '-o', 'restore.log', ...commonArgs, ...flags(request)],
+    ...(lazy ? ['--lazy-pages'] : []),
     ...terminal.args,
     ...pipes.value.args,
   ];
@@ -198,6 +215,8 @@ async function restore(
     }));
   pipes.value.close();
   await terminal.close();
+  if (result.code === 0) options.lazyPages.handedOver(request.moveId);
+  else options.lazyPages.discard(request.moveId);
   // What was restored began after this did (in ticks of 10 ms); a process that only has the pid is older.
   const isOurs = (startTicks: number): boolean => startTicks * 10 >= startedMs - 10;
   const tasks = treeOf(request.root).filter((task) => isOurs(task.startTicks));
@@ -219,6 +238,11 @@ async function restore(
   }
   return ok({ tasks, restoreMs: clock.nowMs() - startedMs });
 }
+
+const environment = (): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined),
+  );
 
 const flags = (request: { shellJob: boolean; tcpEstablished?: boolean }): string[] => [
   ...(request.shellJob ? ['--shell-job'] : []),
@@ -251,8 +275,11 @@ function noteIn(dir: string): Note | undefined {
   return text && (JSON.parse(text.toString()) as Note);
 }
 
-/** What criu would restore otherwise than it was. */
-function mendImages(dir: string): void {
+const pagemapFile = /^pagemap-\d+\.img$/;
+/** What criu would restore otherwise than it was. `lazy`: what these images hold is not to be waited for. */
+function mendImages(dir: string, lazy: boolean): void {
+  for (const name of lazy ? readdirSync(dir).filter((file) => pagemapFile.test(file)) : [])
+    writeFileSync(`${dir}/${name}`, mendPagemap(readFileSync(`${dir}/${name}`)));
   const files = readOr(`${dir}/files.img`);
   const timers = files && mendTimers(files);
   if (timers) writeFileSync(`${dir}/files.img`, timers);

@@ -9,6 +9,8 @@ import type { ImageChunk } from '../ports.ts';
 const chunkBytes = 256 * 1024;
 /** How long it looks away when nothing was new, ms. */
 const lookAgainMs = 2;
+/** criu's own; logs and what was sent ahead stay here. */
+const imageFile = /^(?!ahead\.).*(?<!\.log)$/;
 const pagesFile = /^pages-\d+\.img$/;
 
 export async function* followImages(
@@ -40,14 +42,14 @@ export async function* followImages(
       await Promise.race([end, new Promise<void>((done) => void clock.after(lookAgainMs, done))]);
   }
   if (!over) return;
-  for (const name of names(dir).filter((file) => !file.endsWith('.log')))
+  for (const name of names(dir).filter((file) => imageFile.test(file)))
     yield* readFrom(buffer, `${dir}/${name}`, offsets.get(name) ?? 0, true);
 }
 
 /** Bytes of all images in a folder. */
 export function imageBytes(dir: string): number {
   return names(dir)
-    .filter((name) => !name.endsWith('.log'))
+    .filter((name) => imageFile.test(name))
     .reduce((sum, name) => {
       const fd = openSync(`${dir}/${name}`, 'r');
       const { size } = fstatSync(fd);

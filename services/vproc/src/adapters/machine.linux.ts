@@ -1,11 +1,13 @@
 // All of a Linux node that vproc uses, put together for main.ts and the tests on real nodes.
 import type { Clock, Log } from '@ssi/ports';
 import type { VprocPorts } from '../ports.ts';
+import { linuxAhead } from './ahead.linux.ts';
 import { guardGroups } from './control-groups.linux.ts';
 import { linuxCriu } from './criu.linux.ts';
 import { linuxImages, linuxRecords } from './files.linux.ts';
 import { GuardClient } from './guard.linux.ts';
 import { linuxHalter } from './halt.linux.ts';
+import { LazyPages } from './lazy-pages.linux.ts';
 import { linuxPreflight } from './preflight.linux.ts';
 import { linuxProcesses } from './procfs.linux.ts';
 import { linuxSpawner } from './spawn.linux.ts';
@@ -39,6 +41,10 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
   const processes = linuxProcesses({ cgroupProcs: procs, nodeDir, clock, helpers });
   const streams = linuxStreamStore({ nodeDir, guard, clock, log });
   const imagesDir = `${nodeDir}/images`;
+  const lazyPages = new LazyPages({
+    ...{ lazyPath: `${toolsDir}/native/ssi-lazy`, imagesDir, stateDir: `${nodeDir}/lazy` },
+    ...{ cgroupProcs, helpers, clock },
+  });
   return {
     guard,
     processes,
@@ -49,8 +55,9 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     images: linuxImages(imagesDir),
     criu: linuxCriu({
       ...{ criuPath: `${toolsDir}/bin/criu`, nftPath: `${toolsDir}/bin/nft`, imagesDir },
-      ...{ cgroupProcs, helpers, guard, clock, log, stubPath },
+      ...{ cgroupProcs, helpers, guard, clock, log, stubPath, lazyPages },
     }),
+    ahead: linuxAhead({ nativeDir: `${toolsDir}/native`, imagesDir, lazyPages }),
     records: linuxRecords(`${nodeDir}/moves`),
     state: linuxRecords(`${nodeDir}/vproc`),
     stubRecords: linuxRecords(`${nodeDir}/stubs`),

@@ -1,0 +1,74 @@
+/*
+ * What ssi-ahead (source) and ssi-lazy (target) of a move say to each other: memory that is sent while its
+ * program still runs. Both ends are the same kernel and machine type (criu demands it), so structures go
+ * as they lie in memory.
+ *
+ *   hello, its tasks each followed by their ranges, then pieces of memory, then `end` with all runs.
+ *
+ * A page is known by a keyed hash of 128 bits (NH of UMAC: two different pages are equal with a
+ * probability of at most 2^-64, whatever is in them). The sender finds by it what changed; the receiver
+ * proves by one digest over all pages that it has what the sender saw in the freeze. [RFC 4418]
+ */
+#ifndef SSI_AHEAD_H
+#define SSI_AHEAD_H
+#include <stddef.h>
+#include <stdint.h>
+
+enum { page_size = 4096, page_words = page_size / 8, tasks_max = 1024, ranges_max = 65536 };
+enum { frame_pages = 64 };
+#define AHEAD_MAGIC 0x31444145484153ull /* SAHEAD1 */
+
+struct hello {
+  uint64_t magic;
+  uint32_t tasks, pad;
+  uint64_t key[page_words];
+};
+struct task_head {
+  uint32_t pid, ranges;
+};
+struct range {
+  uint64_t start, end; /* addresses, whole pages */
+};
+
+enum frame_type { FRAME_PAGES = 1, FRAME_END = 2 };
+/* FRAME_PAGES: `pages` pages at `start` of the task with this index follow. `hot`: it changed while it was
+ * sent, so it is likely wanted first. FRAME_END: a struct end follows, then each task's runs. */
+struct frame {
+  uint32_t type, task, pages, hot;
+  uint64_t start;
+};
+struct hash {
+  uint64_t low, high;
+};
+struct end {
+  struct hash digest;
+  uint32_t runs[]; /* for each task */
+};
+
+/* What ssi-ahead-in leaves for ssi-lazy in DIR: the pages in ahead.pages, and in ahead.map this head, and for
+ * each task a map_task and its runs; first those that changed while they were sent. */
+struct map_task {
+  int32_t pid;
+  uint32_t hot, runs;
+};
+struct map_run {
+  uint64_t start, end, offset; /* addresses; where in ahead.pages */
+};
+
+static inline struct hash page_hash(const uint64_t *key, const void *page) {
+  const uint64_t *p = page;
+  unsigned __int128 a = 0, b = 0;
+  for (int i = 0; i < page_words; i += 4) {
+    a += (unsigned __int128)(p[i] + key[i]) * (p[i + 1] + key[i + 1]);
+    b += (unsigned __int128)(p[i + 2] + key[i + 2]) * (p[i + 3] + key[i + 3]);
+  }
+  a += b;
+  return (struct hash){(uint64_t)a, (uint64_t)(a >> 64)};
+}
+
+/* Order counts: pages that were exchanged are seen. */
+static inline void add_to_digest(struct hash *digest, struct hash page) {
+  digest->low = (digest->low ^ page.low) * 0x9e3779b97f4a7c15ull + page.high;
+  digest->high = (digest->high ^ page.high) * 0xc2b2ae3d27d4eb4full + (digest->low >> 32);
+}
+#endif

@@ -1,0 +1,37 @@
+// Source: large memory goes to the target while the tree still runs; in the freeze only what changed goes,
+// beside the images, which hold the rest.
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { withSpan } from '@ssi/telemetry';
+import type { SourceMove } from './move-source.ts';
+import type { SendingAhead } from './ports.ts';
+
+/** What takes longer than this is not sent ahead: the target's reservation would end. */
+const readyMs = 90_000;
+
+/** undefined: nothing can go ahead, all goes with the images. */
+export async function sendAhead(move: SourceMove): Promise<SendingAhead | undefined> {
+  const { ports, clock, tracer, log } = move.parts.node.deps;
+  const connection = move.negotiation?.ahead;
+  if (!connection) return undefined;
+  const pids = move.record.tasks.map((t) => t.pid);
+  const sending = ports.ahead?.send(move.moveId, pids, connection);
+  if (!sending) return undefined;
+  const parent = move.context.traceparent;
+  const late = clock.after(readyMs, () => sending.stop());
+  const ready = await withSpan(tracer, 'ahead', { parent }, () => sending.ready);
+  late.cancel();
+  if (ready.ok) return sending;
+  log.warn('no memory was sent ahead', { move: move.moveId, detail: ready.detail });
+  sending.stop();
+  return undefined;
+}
+
+/** The target has what was sent ahead: its bytes. */
+export async function finishAhead(
+  sending: SendingAhead | undefined,
+): Promise<Reply<number, 'ECANCELED'>> {
+  if (!sending) return ok(0);
+  const done = await sending.done;
+  if (!done.ok) return fail('ECANCELED', `memory sent ahead: ${done.detail}`);
+  return ok(done.value.bytes);
+}
