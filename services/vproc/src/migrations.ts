@@ -14,6 +14,7 @@ import type { ServedCall } from '@ssi/ports';
 import { untilRead } from './backoff.ts';
 import { isMoveRecord, type TargetRecord } from './migrate.ts';
 import { admit, type NegotiateReply, type NegotiateRequest, objections } from './move-admission.ts';
+import { aheadFailed } from './move-ahead.ts';
 import { askTarget, type NegotiationRequest, survey } from './move-negotiate.ts';
 import type { MoveParts } from './move-parts.ts';
 import { type Moved, newSourceRecord, SourceSide } from './move-source.ts';
@@ -94,10 +95,13 @@ export class Migrations {
   > {
     if (request.postCopy)
       return fail('EINVAL', 'post-copy moves are not built yet: move it without --post-copy');
-    const moved = await this.start(request, call, {
+    const how = {
       group: request.group ?? false,
       force: (request.force ?? false) && request.uid === 0,
-    });
+    };
+    const first = await this.start(request, call, how);
+    const again = !first.ok && first.detail.startsWith(aheadFailed);
+    const moved = again ? await this.start(request, call, { ...how, plain: true }) : first;
     const { node } = this.parts;
     const { pid, to } = request;
     if (moved.ok) return ok({ pid, from: node.num, to, ...moved.value });

@@ -26,12 +26,15 @@ export async function sendAhead(move: SourceMove): Promise<SendingAhead | undefi
   return undefined;
 }
 
+/** What was sent ahead is of no use: the same move without it may well succeed. */
+export const aheadFailed = 'memory sent ahead: ';
+
 /** The target has what was sent ahead: its bytes. */
 export async function finishAhead(
   sending: SendingAhead | undefined,
 ): Promise<Reply<number, 'ECANCELED'>> {
   if (!sending) return ok(0);
   const done = await sending.done;
-  if (!done.ok) return fail('ECANCELED', `memory sent ahead: ${done.detail}`);
+  if (!done.ok) return fail('ECANCELED', `${aheadFailed}${done.detail}`);
   return ok(done.value.bytes);
 }

@@ -28,6 +28,8 @@ type NegotiateReply = ReplyOf<(typeof vproc)['ops']['moveNegotiate']>;
 export interface NegotiationRequest {
   readonly group: boolean;
   readonly force: boolean;
+  /** All of its memory goes with the images. */
+  readonly plain?: boolean;
   /** Not the tree moves, but this takes the place of its root. */
   readonly program?: NewProgram;
 }
@@ -148,7 +150,14 @@ async function sharedStreams(
 /** Asks the target; a target that is not UP is a reason like any other. */
 export async function askTarget(
   node: LocalNode,
-  q: { moveId: string; dryRun: boolean; root: number; to: number; survey: Survey },
+  q: {
+    moveId: string;
+    dryRun: boolean;
+    root: number;
+    to: number;
+    survey: Survey;
+    plain?: boolean;
+  },
   context: CallContext,
 ): Promise<Reply<NegotiateReply, 'EAGAIN' | 'EHOSTDOWN' | 'ENETDOWN'>> {
   const { criu, preflight } = node.deps.ports;
@@ -175,7 +184,7 @@ export async function askTarget(
       criu: version.value,
       cpuFlags: kind === 'native' ? [...preflight.cpuFlags()] : [],
       bytesEstimate: q.survey.bytesEstimate,
-      ...(worthAhead(node, q.survey) ? { ahead: true } : {}),
+      ...(!q.plain && worthAhead(node, q.survey) ? { ahead: true } : {}),
       source: { node: self.num, incarnation: self.incarnation },
     },
     { context },
@@ -263,7 +272,10 @@ export class Negotiation {
     const root = tasks[0]?.pid ?? record.root;
     const asked = await askTarget(
       node,
-      { moveId, dryRun: false, root, to: record.peer.num, survey: found.value },
+      {
+        ...{ moveId, dryRun: false, root, to: record.peer.num, survey: found.value },
+        ...(this.request.plain ? { plain: true } : {}),
+      },
       context,
     );
     if (!asked.ok) return asked;
