@@ -1,6 +1,7 @@
 // One simulated node: its machine (kernel, guard, tmpfs) for as long as it is switched on, its disk for
 // good, and its services, each a life of its own that a supervisor starts again.
 import { type Incarnation, pidRange } from '@ssi/contracts';
+import type { KeyRole } from '@ssi/ics';
 import {
   createFakeDisk,
   createFakeGuard,
@@ -48,6 +49,8 @@ export class SimNode {
   guard: FakeGuard;
   ports: VprocPorts;
   membership: Membership | undefined;
+  /** The key service of this node, whichever life of it is the newest. */
+  keyRole: KeyRole | undefined;
   /** The machine itself stands still (a VM that is stopped): nothing on it runs, the guard neither. */
   halted = false;
   trap: PortTrap | undefined;

@@ -30,6 +30,7 @@ const expected: Readonly<Record<keyof typeof plants, Expected>> = {
   stepsOutOfOrder: { checkers: ['nodedown steps'] },
   guessingSurrogate: { checkers: ['origin', 'no process lost', 'one copy'] },
   newRequestId: { checkers: ['at most once'] },
+  keyServiceWithoutLease: { checkers: ['one active instance'] },
 };
 
 for (const [key, plant] of Object.entries(plants) as [keyof typeof plants, Plant][])

@@ -96,6 +96,13 @@ export const plants = {
         ? bend(ics, 'vproc.census', async () => ok({ entries: [], numbers: [] }))
         : ics,
   },
+  keyServiceWithoutLease: {
+    name: 'the active instance of a key service does not ask for its lease',
+    ics: (ics, service) =>
+      service === 'dlm'
+        ? bend(ics, 'clms.confirm', async () => ok({ transid: 0, leaseMs: 60_000 }))
+        : ics,
+  },
   newRequestId: {
     name: 'a call without an answer is repeated under a new request id',
     client: (ics) =>

@@ -65,7 +65,7 @@ export function startService(node: SimNode, service: ServiceName, life: Life): v
   if (service === 'clms') void startMembership(node, life, opened);
   else if (service === 'vproc') startVproc(node, life, opened);
   else if (service === 'ics') startRouter(node, life, opened);
-  else startProbe(opened.ics, life, (token) => node.probed(token));
+  else node.keyRole = startProbe(opened.ics, life, (token) => node.probed(token));
 }
 
 async function startMembership(node: SimNode, life: Life, { ics }: Opened): Promise<void> {
@@ -86,6 +86,7 @@ async function startMembership(node: SimNode, life: Life, { ics }: Opened): Prom
         cpuFlags: ['sse2'],
         native: true,
         versions: {},
+        keyServices: ['dlm'],
       },
       pidBits: 16,
       services: ['ics', 'vproc'],

@@ -3,6 +3,7 @@
 import type { Checker } from './checkers/checker.ts';
 import { CopiesChecker } from './checkers/copies.ts';
 import { ExcludedChecker } from './checkers/excluded.ts';
+import { KeyServiceChecker } from './checkers/key-service.ts';
 import { LossesChecker } from './checkers/losses.ts';
 import { ProbesChecker } from './checkers/probes.ts';
 import { unsettled } from './checkers/settled.ts';
@@ -59,6 +60,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     new CopiesChecker(cluster),
     new ExcludedChecker(cluster, views),
     new StepsChecker(cluster, views),
+    new KeyServiceChecker(cluster),
     losses,
     probes,
   ];

@@ -98,6 +98,7 @@ export class Workload {
       else if (draw < 0.65) await this.#migrate(ics, r.pick(living), up);
       else if (draw < 0.75) await this.#signal(ics, r.pick(living));
       else if (draw < 0.82) await this.#wait(ics, r.pick(living));
+      else if (draw < 0.85) await this.#handOver(ics);
       else await this.#probe(ics, r.pick(up));
     }
   }
@@ -127,6 +128,12 @@ export class Workload {
       if (reply.ok || reply.errno !== 'EREMCHG' || reply.node === undefined) return;
       at = reply.node;
     }
+  }
+
+  async #handOver(ics: IcsEndpoint): Promise<void> {
+    if (!this.#view) return;
+    const reply = await ics.call(clms, 'handover', this.#view.master, { service: probe.name });
+    this.#note(ics, 'hand over', reply);
   }
 
   async #signal(ics: IcsEndpoint, pid: number): Promise<void> {

@@ -1,5 +1,5 @@
 // Emptying a node: which processes to move (the tops of its trees; descendants go along), where to, and
-// what could not move and why.
+// what could not move and why. Then its key services.
 import type { Ssi } from '@ssi/client';
 import { type Errno, fail, ok, type ProcessInfo, type Reply } from '@ssi/contracts';
 
@@ -13,6 +13,14 @@ export interface Stayed {
   readonly command: string;
   readonly errno: Errno;
   readonly detail: string;
+}
+
+/** A key service that was active there: where it is now, or why it stayed. */
+export interface HandedOver {
+  readonly name: string;
+  readonly to?: number;
+  readonly errno?: Errno;
+  readonly detail?: string;
 }
 
 export interface DrainOptions {
@@ -39,7 +47,7 @@ export async function drainNode(
   ssi: Ssi,
   node: number,
   options: DrainOptions = {},
-): Promise<Reply<{ moved: Moved[]; stayed: Stayed[] }>> {
+): Promise<Reply<{ moved: Moved[]; stayed: Stayed[]; keyServices: HandedOver[] }>> {
   const view = await ssi.view();
   if (!view.ok) return view;
   const others = view.value.members.filter(
@@ -80,7 +88,14 @@ export async function drainNode(
         });
     }
   }
-  return ok({ moved, stayed: [...stayed.values()] });
+  const keyServices: HandedOver[] = [];
+  for (const [name, key] of Object.entries(view.value.keyServices)) {
+    if (key.num !== node) continue;
+    const reply = await ssi.handover(name, options.to);
+    if (reply.ok) keyServices.push({ name, to: reply.value.num });
+    else keyServices.push({ name, errno: reply.errno, detail: reply.detail });
+  }
+  return ok({ moved, stayed: [...stayed.values()], keyServices });
 }
 
 /** The list with a process and its descendants on another node: what the next is weighed against. */

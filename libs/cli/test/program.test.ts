@@ -23,6 +23,7 @@ const nodeOf = (num: number, more: Partial<NodeInfo> = {}): NodeInfo => ({
     ...{ addresses: ['10.0.0.1'], cpus: 2, memBytes: 1, kernel: '6.12', arch: 'x86_64' },
     ...{ cpuFlags: ['avx2'], native: true, heartbeatPorts: { udp: 0, tcp: 0 }, versions: {} },
   },
+  keyServices: [],
   isMaster: num === 1,
   answers: true,
   ...more,
@@ -382,7 +383,11 @@ describe('command line: a program in the foreground', () => {
 });
 
 describe('command line: drain', () => {
-  const view = async () => ok({ members: [1, 2, 3].map((n) => nodeOf(n)) } as never);
+  const view = async () =>
+    ok({
+      members: [1, 2, 3].map((n) => nodeOf(n)),
+      keyServices: { ipc: { num: 1, since: 4 } },
+    } as never);
 
   test('moves the tops of the trees, spread by load; what stays is listed with its reason', async () => {
     let processes = [
@@ -394,6 +399,7 @@ describe('command line: drain', () => {
     const moves: number[][] = [];
     const { code, out } = await command(['drain', '1', '--json'], {
       view,
+      handover: async (_service, to) => ok({ transid: 9, num: to ?? 2 }),
       ps: async () => ok({ processes, silent: [] }),
       migrate: async (which, to) => {
         moves.push([which, to]);
@@ -413,14 +419,26 @@ describe('command line: drain', () => {
     expect(JSON.parse(out)).toEqual({
       moved: [{ pid, to: 3, freezeMs: 40 }],
       stayed: [{ pid: pid + 2, command: 'stuck', errno: 'EOPNOTSUPP', detail: 'EINOTIFY: fd 5' }],
+      keyServices: [{ name: 'ipc', to: 2 }],
     });
   });
 
   test('nothing to move: 0; an unknown node: EINVAL; the last node: EHOSTDOWN', async () => {
     const ps = async () => ok({ processes: [], silent: [] });
-    expect((await command(['drain', '1'], { view, ps })).code).toBe(0);
+    const given = await command(['drain', '1'], {
+      ...{ view, ps },
+      handover: async () => ok({ transid: 9, num: 3 }),
+    });
+    expect(given.code).toBe(0);
+    expect(given.out).toContain('key service ipc: on node 3 now');
+    const kept = await command(['drain', '1'], {
+      ...{ view, ps },
+      handover: async () => fail('EAGAIN', 'no other node can run ipc'),
+    });
+    expect(kept.code).toBe(exitCode.failed);
+    expect(kept.out).toContain('key service ipc: stayed, EAGAIN');
     expect((await command(['drain', '9'], { view, ps })).err).toContain('EINVAL');
-    const alone = async () => ok({ members: [nodeOf(1)] } as never);
+    const alone = async () => ok({ members: [nodeOf(1)], keyServices: {} } as never);
     expect((await command(['drain', '1'], { view: alone, ps })).err).toContain('EHOSTDOWN');
   });
 });

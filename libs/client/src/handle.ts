@@ -28,6 +28,8 @@ export interface NodeInfo {
   readonly services: readonly { readonly name: string; readonly state: string }[];
   readonly facts: ViewMember['facts'];
   readonly isMaster: boolean;
+  /** Key services that are active there, by name. */
+  readonly keyServices: readonly string[];
   /** The nodedown step that runs for it now. */
   readonly step?: { readonly name: string; readonly waitingFor: readonly number[] };
   /** False: it is UP in the view, but did not answer this time. */
@@ -91,6 +93,8 @@ export interface Ssi extends ActorCalls {
   traces(max?: number): Answer<TraceSummary[]>;
   /** The UP node with the least to do per CPU. */
   leastLoaded(options?: { native?: boolean }): Answer<number>;
+  /** Moves a key service to another node (absent: where there are fewest); its instance stands down first. */
+  handover(service: string, to?: number): Answer<{ transid: number; num: number }>;
   shutdownNode(num: number): Answer<{ transid: number }>;
   bootstrap(num: number): Answer<{ transid: number }>;
   close(): Promise<void>;

@@ -1,6 +1,7 @@
 // The handle on a cluster, built on a link: the same code runs on NATS and in memory. Where calls go and
 // what is repeated is in pid-calls.ts, streams are in attach.ts.
 import {
+  activeInstance,
   clms,
   type Errno,
   type ExitStatus,
@@ -96,6 +97,9 @@ export function createSsi(link: ClientLink): Ssi {
           services: answer?.ok ? answer.value.services : [],
           facts: m.facts,
           isMaster: newest.master === m.num,
+          keyServices: Object.keys(newest.keyServices).filter(
+            (name) => activeInstance(newest, name)?.num === m.num,
+          ),
           answers: answer?.ok ?? false,
           ...(m.step && { step: m.step }),
         };
@@ -259,6 +263,12 @@ export function createSsi(link: ClientLink): Ssi {
     trace: (traceId) => link.spans.readTrace(traceId),
     traces: (max = 20) => link.spans.recentTraces(max),
     leastLoaded: (options) => pickNode(options?.native ?? false),
+    handover: async (service, to) => {
+      const view = await views.refresh();
+      if (!view.ok) return view;
+      const request = to === undefined ? { service } : { service, to };
+      return link.ics.call(clms, 'handover', view.value.master, request);
+    },
     shutdownNode: (num) =>
       traced('drain', { 'ssi.target': num }, () =>
         link.ics.call(clms, 'shutdown', num, {}, { timeoutMs: 15_000 }),

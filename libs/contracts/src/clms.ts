@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { defineContract, message, rpc } from './contract.ts';
 import { incarnation, member, nodeNum, serviceBootId, serviceName, transId } from './ids.ts';
+import { keyName } from './key-service.ts';
 import { nodeFacts, nodeState, serviceOps, view } from './service.ts';
 
 export const clms = defineContract('clms', 1, {
@@ -100,6 +101,15 @@ export const clms = defineContract('clms', 1, {
       ),
     }),
     errnos: ['EAGAIN'],
+  }),
+  handover: rpc({
+    callers: ['admin', 'clms'],
+    summary:
+      'Asks the master to move a key service to another node: the active instance stands down first. The reply comes when the view names the new one. ENOENT: no such key service; EINVAL: that node does not offer it or is not UP; EAGAIN: no other node can take it, or it is handed over already; EIO: the instance did not stand down and goes on.',
+    request: z.object({ service: keyName, to: nodeNum.optional() }),
+    reply: z.object({ transid: transId, num: nodeNum }),
+    errnos: ['ENOENT', 'EINVAL', 'EAGAIN', 'EIO', 'EREMCHG'],
+    timeoutMs: 15_000,
   }),
   shutdown: rpc({
     callers: ['admin'],

@@ -23,6 +23,7 @@ export const variables = {
   NAME: 'name of the node',
   NATS: 'URL of the bus',
   NODE: 'number of the node',
+  KEY_SERVICES: 'key services that this node can run, with commas',
   NODEDOWN_SCRIPT: 'command that runs as the last nodedown step',
   NODE_DIR: "folder of the node's guard, streams and images",
   PID_BITS: '16 or 14: bits of a pid range',

@@ -11,6 +11,7 @@ export * from './environment.ts';
 export * from './errno.ts';
 export * from './ics.ts';
 export * from './ids.ts';
+export * from './key-service.ts';
 export * from './origin.ts';
 export * from './permissions.ts';
 export * from './rendezvous.ts';

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { message, rpc } from './contract.ts';
 import { incarnation, member, nodeNum, serviceName, transId } from './ids.ts';
+import { type KeyService, keyName, keyService } from './key-service.ts';
 
 /** OpenSSI's node states, spelled as CLMS spells them. */
 export const nodeState = z.enum([
@@ -34,6 +35,8 @@ export const nodeFacts = z.object({
   heartbeatPorts: z.object({ udp: z.int(), tcp: z.int() }),
   /** Contract versions served, by contract: [min, max]. */
   versions: z.record(z.string(), z.tuple([z.int(), z.int()])),
+  /** Key services that this node can run, sorted; absent: none. */
+  keyServices: z.array(keyName).optional(),
 });
 export type NodeFacts = z.infer<typeof nodeFacts>;
 
@@ -56,8 +59,8 @@ export const view = z.object({
   master: nodeNum,
   /** Every node ever seen, sorted by number; DOWN ones stay listed. */
   members: z.array(viewMember),
-  /** Active instance of each key service, by name. */
-  keyServices: z.record(z.string(), nodeNum),
+  /** Where each key service is active, by name. */
+  keyServices: z.record(keyName, keyService),
   pidBits: z.union([z.literal(14), z.literal(16)]),
 });
 export type View = z.infer<typeof view>;
@@ -66,6 +69,12 @@ export const upMembers = (v: View): ViewMember[] => v.members.filter((m) => m.st
 
 export const findMember = (v: View, num: number): ViewMember | undefined =>
   v.members.find((m) => m.num === num);
+
+/** Who is the active instance; undefined: nobody now. */
+export function activeInstance(view: View, name: string): KeyService | undefined {
+  const key = view.keyServices[name];
+  return key && findMember(view, key.num)?.state === 'UP' ? key : undefined;
+}
 
 /** Order of the nodedown steps. [OpenSSI: nodedown order] */
 export const nodedownSteps = ['ics', 'dlm', 'cfs', 'ipc', 'vproc', 'script'] as const;
@@ -90,6 +99,16 @@ export const serviceOps = {
     summary:
       "This service's step of a nodedown; idempotent by (transid, dead). The reply is the acknowledgement.",
     request: z.object({ transid: transId, dead: z.array(member) }),
+    reply: z.object({}),
+    errnos: ['EIO'],
+    priority: 2,
+    timeoutMs: 10_000,
+  }),
+  standDown: rpc({
+    callers: ['clms'],
+    summary:
+      'The active instance of a key service stops to serve: the reply says that it answers nobody any more under this epoch. Idempotent. A service that is no key service has no handler (ENOSYS).',
+    request: z.object({ name: keyName, since: transId }),
     reply: z.object({}),
     errnos: ['EIO'],
     priority: 2,

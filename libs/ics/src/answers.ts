@@ -74,6 +74,7 @@ export class Answers {
     if (f.kind !== frameKind.reply) return;
     this.#d.sender.finishSlot(channel, call);
     if (call.settled) return;
+    call.onAnswered?.(f.transid);
     const reply = decodeResult(f.body) ?? fail('EBADMSG', 'the reply cannot be decoded');
     this.#d.sender.settle(call, this.#d.checkReplies ? checked(call.definition, reply) : reply);
   }

@@ -172,6 +172,7 @@ export class Caller {
         span?.end(reply);
         settle(reply);
       },
+      onAnswered: options.onAnswered,
       settled: false,
       channel: undefined,
       seq: 0,

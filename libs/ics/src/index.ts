@@ -2,6 +2,8 @@
 export { credentialOf } from './credential-file.ts';
 export { createEndpoint, type Endpoint, type EndpointOptions } from './endpoint.ts';
 export { createIcs, type IcsEndpoint, type IcsOptions, type PeerState } from './ics.ts';
+export { createKeyCalls, type KeyCalls } from './key-calls.ts';
+export { createKeyRole, type KeyRole } from './key-role.ts';
 export { linkRouter, type RouterLink, type RouterLinkOptions } from './router-link.ts';
 export { memoryStreams } from './stream.memory.ts';
 export { tcpStreams } from './stream.tcp.ts';

@@ -19,6 +19,7 @@ export interface Call extends Due {
   readonly span: RpcSpan | undefined;
   readonly traceparent: string | undefined;
   readonly settle: (reply: Reply<unknown>) => void;
+  readonly onAnswered: ((transid: number) => void) | undefined;
   settled: boolean;
   /** Absent until it is sent for the first time: only then it gets its number. */
   channel: Channel | undefined;

@@ -29,6 +29,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Nobody serves yet (EHOSTUNREACH): try again until the deadline. It did not run, so this is safe. */
   readonly waitForServer?: boolean;
+  /** Told the transid of the view that the server went by when it answered, before the reply is there. */
+  readonly onAnswered?: (transid: number) => void;
 }
 
 /** How a contract is served; each bound holds for each priority on its own. */

@@ -28,6 +28,8 @@ export interface Config {
   readonly native: boolean;
   /** Contract names of the services this node needs to be UP. */
   readonly services: readonly string[];
+  /** Key services that this node can run. */
+  readonly keyServices: readonly string[];
   readonly quorum: QuorumOptions;
   readonly replicas: 1 | 3;
   readonly fence: string | undefined;
@@ -85,6 +87,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     services: list(env.SSI_SERVICES)
       .filter((s) => s !== 'membership')
       .map(contractName),
+    keyServices: list(env.SSI_KEY_SERVICES).sort(),
     quorum: {
       ...(expected ? { expectedVotes: whole('SSI_EXPECTED_VOTES', expected, 1, 1023) } : {}),
       twoNode: flag('SSI_TWO_NODE'),

@@ -6,6 +6,7 @@ import { clms, ics, type NodeFacts, vproc } from '@ssi/contracts';
 export function machineFacts(q: {
   addresses: readonly string[];
   native: boolean;
+  keyServices: readonly string[];
 }): Omit<NodeFacts, 'heartbeatPorts'> {
   return {
     addresses: [...q.addresses],
@@ -15,6 +16,7 @@ export function machineFacts(q: {
     arch: arch(),
     cpuFlags: cpuFlags(),
     native: q.native,
+    keyServices: [...q.keyServices],
     versions: Object.fromEntries([clms, ics, vproc].map((c) => [c.name, [c.version, c.version]])),
   };
 }

@@ -18,7 +18,7 @@ import { isSpokenOf, leasedNow, type MembershipDeps, type NodeState } from './st
 type ServiceContract = Contract<typeof serviceOps>;
 
 /** A service without a contract of its own here is still told the view, by the operations all share. */
-const contractOf = (name: string): ServiceContract =>
+export const contractOf = (name: string): ServiceContract =>
   name === 'ics'
     ? (icsContract as unknown as ServiceContract)
     : name === 'vproc'

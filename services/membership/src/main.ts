@@ -91,7 +91,7 @@ const membership = await createMembership({
     cluster: env.cluster,
     num: env.num,
     name: env.name,
-    facts: machineFacts({ addresses: env.addresses, native: env.native }),
+    facts: machineFacts(env),
     pidBits: env.pidBits,
     services: env.services,
     quorum: env.quorum,

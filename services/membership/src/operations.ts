@@ -79,6 +79,10 @@ export function clmsHandlers(
       return ok({ view, self: state.id, leased: leased(), services: parts.services.list() });
     },
     history: (q) => ok({ events: parts.views.history(q.since ?? 0) }),
+    async handover(q) {
+      const reign = parts.reign();
+      return reign ? reign.handover(q) : notMaster();
+    },
     shutdown: () => parts.leave(),
     bootstrap() {
       if (parts.reign()) return fail('EALREADY', 'this node is master');

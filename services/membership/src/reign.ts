@@ -14,12 +14,15 @@ import { sleep } from '@ssi/ports';
 import { type CleanupRun, createCleanupRun } from './cleanup-run.ts';
 import { type Committer, createCommitter } from './committer.ts';
 import type { Won } from './election.ts';
+import { createKeyRun, type KeyRun } from './key-run.ts';
+import { handover } from './key-services.ts';
 import { createMaster, type Master } from './master.ts';
 import type { MembershipDeps, NodeState } from './state.ts';
 import * as transition from './view.ts';
 import type { Views } from './views.ts';
 
 type ToMaster = 'EAGAIN' | 'EREMCHG';
+type HandoverErrno = ToMaster | 'ENOENT' | 'EINVAL' | 'EIO';
 
 export interface Reign {
   readonly master: Master;
@@ -29,6 +32,10 @@ export interface Reign {
   ): Promise<Reply<{ transid: number }, ToMaster | 'EEXIST' | 'EINVAL'>>;
   ready(id: MemberId): Promise<Reply<{ transid: number }, ToMaster | 'ESTALE'>>;
   leave(id: MemberId): Promise<Reply<{ transid: number }, ToMaster | 'ESTALE'>>;
+  handover(q: {
+    service: string;
+    to?: number | undefined;
+  }): Promise<Reply<{ transid: number; num: number }, HandoverErrno>>;
   tick(nowMs: number): void;
   end(): void;
 }
@@ -43,6 +50,7 @@ export function createReign(
   const { ics, clock, config, log } = deps;
   let over = false;
   let cleanup: CleanupRun | undefined;
+  let keys: KeyRun | undefined;
 
   const committer = createCommitter({
     kv: deps.kv,
@@ -65,6 +73,7 @@ export function createReign(
     { leaseUntil: on.leaseUntil, released: on.lost, peersChanged: on.peersChanged },
   );
   cleanup = createCleanupRun(deps, state, master, committer);
+  keys = createKeyRun(deps, committer);
 
   /** Applied here, and on its way to every member; heartbeats carry the transid to whoever misses it. */
   function tell(view: View): void {
@@ -78,6 +87,7 @@ export function createReign(
       ics.send(clms, 'view', m.num, { view, self, leased: true }, { timeoutMs: 2_000 });
     }
     cleanup?.onView(view);
+    keys?.onView(view);
   }
 
   const value = (view: View) => ok({ transid: view.transid });
@@ -133,10 +143,30 @@ export function createReign(
       const gone = await commit<never>((v) => ok(transition.nodedown(v, [id])));
       return gone.ok ? value(gone.value) : fail(gone.errno, gone.detail, state.view?.master);
     },
+    async handover({ service, to }) {
+      if (over) return elsewhere('not the master any more');
+      const asked = await commit((v) =>
+        handover(v, to === undefined ? { name: service } : { name: service, to }),
+      );
+      if (!asked.ok) return fail(asked.errno, asked.detail, state.view?.master);
+      const wanted = asked.value.keyServices[service]?.to;
+      for (;;) {
+        const now = state.view?.keyServices[service];
+        if (now && now.to === undefined && state.view) {
+          if (wanted !== undefined && now.num !== wanted)
+            return fail('EIO', `${service} did not stand down; it is on node ${now.num}`);
+          return ok({ transid: state.view.transid, num: now.num });
+        }
+        if (over) return elsewhere('not the master any more');
+        if (!now) return fail('EIO', `nobody can run ${service} any more`);
+        await sleep(clock, config.timing.tickMs / 2);
+      }
+    },
     tick: (nowMs) => master.tick(nowMs),
     end() {
       over = true;
       cleanup?.stop();
+      keys?.stop();
     },
   };
 }

@@ -14,6 +14,7 @@ import {
   type View,
   type ViewMember,
 } from '@ssi/contracts';
+import { assigned } from './key-services.ts';
 
 export const emptyView = (pidBits: 14 | 16): View => ({
   transid: 0,
@@ -31,11 +32,11 @@ export interface JoinRequest {
   readonly facts: NodeFacts;
 }
 
-const next = (view: View, members: readonly ViewMember[]): View => ({
-  ...view,
-  transid: view.transid + 1,
-  members: [...members].sort((a, b) => a.num - b.num),
-});
+function next(view: View, members: readonly ViewMember[], transid = view.transid + 1): View {
+  const sorted = [...members].sort((a, b) => a.num - b.num);
+  const after = { ...view, transid, members: sorted };
+  return { ...after, keyServices: assigned(after) };
+}
 
 const replaced = (view: View, num: number, change: (m: ViewMember) => ViewMember): ViewMember[] =>
   view.members.map((m) => (m.num === num ? change(m) : m));
@@ -87,14 +88,12 @@ export function ready(view: View, id: MemberId): Reply<View, 'EAGAIN' | 'ESTALE'
 /** A node announces that it goes. */
 export function shutdown(view: View, id: MemberId): Reply<View, 'ESTALE'> {
   if (!isMember(view, id)) return fail('ESTALE', `node ${id.num} is not a member any more`);
-  const keyServices = withoutNode(view, [id.num]);
-  return ok({
-    ...next(
+  return ok(
+    next(
       view,
       replaced(view, id.num, (x) => ({ ...x, state: 'SHUTDOWN' })),
     ),
-    keyServices,
-  });
+  );
 }
 
 /** These lives are over: out of the quorum at once, their steps begin. Idempotent. */
@@ -104,7 +103,7 @@ export function nodedown(view: View, dead: readonly MemberId[]): View {
   const members = view.members.map((m) =>
     nums.includes(m.num) ? { ...m, state: 'KCLEANUP' as const } : m,
   );
-  return { ...next(view, members), keyServices: withoutNode(view, nums) };
+  return next(view, members);
 }
 
 /** Progress of the steps of the dead: UCLEANUP when the kernel steps are done, DOWN when all are. */
@@ -142,13 +141,10 @@ export function takeover(
   view: View,
   q: { term: number; master: number; dead: readonly MemberId[]; forgot?: boolean },
 ): View {
-  const without = nodedown(view, q.dead);
+  const { members } = nodedown(view, q.dead);
   const transid = view.transid + (q.forgot ? forgottenMax : 1);
-  return { ...without, transid, term: q.term, master: q.master };
+  return { ...next(view, members, transid), term: q.term, master: q.master };
 }
-
-const withoutNode = (view: View, nums: readonly number[]): View['keyServices'] =>
-  Object.fromEntries(Object.entries(view.keyServices).filter(([, n]) => !nums.includes(n)));
 
 export interface Transition {
   readonly num: number;

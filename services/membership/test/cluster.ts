@@ -37,6 +37,7 @@ export interface ClusterOptions {
   readonly seed?: number;
   readonly quorum?: QuorumOptions;
   readonly services?: readonly string[];
+  readonly keyServices?: readonly string[];
   readonly fence?: Fence;
   readonly log?: Log;
   /** Part of the heartbeats that are lost, 0..1. */
@@ -122,7 +123,7 @@ export class Cluster {
         cluster: 'test',
         num,
         name: `n${num}`,
-        facts: facts(num),
+        facts: { ...facts(num), keyServices: [...(this.options.keyServices ?? [])] },
         pidBits: 16,
         services: this.options.services ?? [],
         quorum: this.options.quorum ?? {},
@@ -166,6 +167,7 @@ export class Cluster {
         ok({ service, state: 'ready', uptimeMs: 0, counters: {} }),
       );
       handlers.set(`${service}.view`, () => ok(undefined));
+      handlers.set(`${service}.standDown`, () => ok({}));
       handlers.get('clms.attach')?.({ service, bootId: '00000000000000aa', pid: 1 }, undefined);
     }
     this.nodes.set(key, node);

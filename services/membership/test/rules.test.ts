@@ -105,11 +105,6 @@ describe('CLMS: view', () => {
     expect(shutdown(v, { num: 1, incarnation: life(1, 'b') })).toMatchObject({ errno: 'ESTALE' });
   });
 
-  test('a nodedown takes the dead out of the key services', () => {
-    const v = { ...upView(1, 2), keyServices: { init: 2, ipc: 1 } };
-    expect(nodedown(v, [{ num: 2, incarnation: life(1) }]).keyServices).toEqual({ ipc: 1 });
-  });
-
   test('takeover counts its own transid; after a store that forgot it leaves room', () => {
     const v = upView(1, 2);
     const q = { term: 7, master: 1, dead: [{ num: 2, incarnation: life(1) }] };

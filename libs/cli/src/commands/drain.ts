@@ -16,7 +16,10 @@ export const define: Define = (command, shell) => {
     .argument('<node>', 'node to empty', nodeArgument)
     .option('--to <node>', 'everything to that node (default: spread by load)', nodeArgument)
     .option('--shutdown', 'then take the node down in good order, if nothing stayed')
-    .option('--json', 'as JSON: {moved:[{pid,to,freezeMs}],stayed:[{pid,command,errno,detail}]}')
+    .option(
+      '--json',
+      'as JSON: {moved:[{pid,to,freezeMs}],stayed:[{pid,command,errno,detail}],keyServices:[{name,to}]}',
+    )
     .addHelpText(
       'after',
       '\nEnds with 1 when something stayed, and says why.\n\nExamples:\n  ssi drain 3\n  ssi drain 3 --shutdown',
@@ -35,8 +38,9 @@ export const define: Define = (command, shell) => {
               },
             });
             if (!reply.ok) return shell.fail(command, `node ${node}`, reply);
-            const { moved, stayed } = reply.value;
-            if (options.json) shell.json({ moved, stayed });
+            const { moved, stayed, keyServices } = reply.value;
+            const here = keyServices.filter((k) => k.to === undefined);
+            if (options.json) shell.json({ moved, stayed, keyServices });
             else if (stayed.length > 0)
               shell.out(
                 table(
@@ -50,7 +54,12 @@ export const define: Define = (command, shell) => {
                 ),
               );
             else shell.out(`node ${node}: nothing left, ${moved.length} moved\n`);
-            if (stayed.length > 0) return exitCode.failed;
+            if (!options.json)
+              for (const k of keyServices)
+                shell.out(
+                  `key service ${k.name}: ${k.to ? `on node ${k.to} now` : `stayed, ${k.errno} ${k.detail}`}\n`,
+                );
+            if (stayed.length + here.length > 0) return exitCode.failed;
             if (!options.shutdown) return exitCode.ok;
             const down = await shell.progress(`shutting node ${node} down`, ssi.shutdownNode(node));
             if (!down.ok) return shell.fail(command, `node ${node}`, down);

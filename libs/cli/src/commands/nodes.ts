@@ -25,6 +25,7 @@ const more: Column<NodeInfo>[] = [
     title: 'STEP',
     of: (n) => (n.step ? `${n.step.name} waits for ${n.step.waitingFor.join(',')}` : '-'),
   },
+  { title: 'KEY SERVICES', of: (n) => n.keyServices.join(',') || '-' },
   { title: 'CPUS', of: (n) => n.facts.cpus, align: 'right' },
   { title: 'KERNEL', of: (n) => n.facts.kernel },
   { title: 'ADDRESSES', of: (n) => n.facts.addresses.join(',') },
@@ -32,7 +33,10 @@ const more: Column<NodeInfo>[] = [
 
 export const define: Define = (command, shell) => {
   command
-    .option('-v, --verbose', 'also the nodedown step that runs, CPUs, kernel and addresses')
+    .option(
+      '-v, --verbose',
+      'also its key services, the nodedown step that runs, CPUs, kernel and addresses',
+    )
     .option('--json', 'as JSON: [{num,name,state,incarnation,services:[{name,state}]}]')
     .addHelpText('after', '\nExamples:\n  ssi nodes\n  ssi nodes --json | jq ".[].state"')
     .action(
@@ -48,7 +52,12 @@ export const define: Define = (command, shell) => {
                 state: n.state,
                 incarnation: n.incarnation,
                 services: n.services,
-                ...(options.verbose && { master: n.isMaster, step: n.step, facts: n.facts }),
+                ...(options.verbose && {
+                  master: n.isMaster,
+                  step: n.step,
+                  keyServices: n.keyServices,
+                  facts: n.facts,
+                }),
               })),
             );
           else {

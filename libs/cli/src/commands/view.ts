@@ -16,9 +16,12 @@ export const define: Define = (command, shell) => {
             shell.json(reply.value);
             return 0;
           }
-          const keys = Object.entries(keyServices).map(([name, num]) => `${name} on ${num}`);
+          const keys = Object.entries(keyServices).map(
+            ([name, k]) =>
+              `${name} on ${k.num} since ${k.since}${k.to ? `, going to ${k.to}` : ''}`,
+          );
           shell.out(`transid ${transid}, term ${term}, master node ${master}\n`);
-          if (keys.length > 0) shell.out(`key services: ${keys.join(', ')}\n`);
+          if (keys.length > 0) shell.out(`key services: ${keys.join('; ')}\n`);
           shell.out(
             table(
               [
