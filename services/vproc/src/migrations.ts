@@ -57,7 +57,7 @@ export class Migrations {
   /** Owners whose streams stand still until their move is decided. */
   async pausedOwners(): Promise<number[]> {
     return (await this.onRecord()).flatMap(({ record }) =>
-      isMoveRecord(record) && record.owner !== undefined && record.phase !== 'resumed'
+      isMoveRecord(record) && record.owner !== undefined && !isOver(record.phase)
         ? [record.owner]
         : [],
     );
@@ -302,6 +302,9 @@ export class Migrations {
     return this.parts.moves.told();
   }
 }
+
+/** Decided here to the end; kept only to answer for it. */
+const isOver = (phase: string): boolean => phase === 'resumed' || phase === 'aborted';
 
 const rexecErrnos = vproc.ops.rexec.errnos;
 const migrateErrnos = vproc.ops.migrate.errnos;

@@ -180,6 +180,17 @@ describe('vproc: move: a reservation', () => {
 });
 
 describe('vproc: start', () => {
+  test('a move that was aborted once does not hold the streams of one that arrived', async () => {
+    const { c, pid } = await counting();
+    const target = c.node(2);
+    target.machine.failing.set('criu.restore', 1);
+    assert(!(await c.clock.result(c.node(1).migrate(pid, 2))).ok);
+    assert((await c.clock.result(c.node(1).migrate(pid, 2))).ok);
+    target.crash();
+    target.boot();
+    await c.clock.result(target.started);
+    await assertRuns(c, pid, 2);
+  });
   for (const what of ['state', 'records', 'stubs'])
     test(`${what} cannot be read: nothing is served until it can`, async () => {
       const { c, pid } = await counting();

@@ -133,7 +133,12 @@ export function fakeStreams(machine: FakeMachine): StreamStore {
       if (made && noInput) made.in.eof = true;
       return ok(pathsOf(owner));
     },
-    async adopt() {
+    async adopt(paused) {
+      for (const [owner, f] of files.owners) {
+        f.paused = paused.includes(owner);
+        f.inputPaused = f.paused;
+        files.pump(owner);
+      }
       return ok([...files.owners.keys()]);
     },
     async state(owner) {
