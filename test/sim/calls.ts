@@ -71,13 +71,17 @@ export class CallWatch {
     };
     const call = (...[contract, op, to, request, options]: Parameters<Ics['call']>) => {
       const open = begin(contract, op, to, options?.timeoutMs);
-      const done = ics.call(contract, op, to, request, options);
+      const done = life.attempt('ics', `${contract.name}.${op}`, () =>
+        ics.call(contract, op, to, request, options),
+      );
       void done.then((reply) => end(open, reply as Reply<unknown>));
       return done;
     };
     const request = (...[contract, op, to, body, options]: Parameters<Ics['request']>) => {
       const open = begin(contract, op, to, options?.timeoutMs);
-      const pending = ics.request(contract, op, to, body, options);
+      const pending = life.attempt('ics', `${contract.name}.${op}`, () =>
+        ics.request(contract, op, to, body, options),
+      );
       void pending.done.then((reply) => end(open, reply as Reply<unknown>));
       return pending;
     };

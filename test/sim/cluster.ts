@@ -1,8 +1,10 @@
 // The whole cluster in one process: nodes, what is observed of them, and the means to hurt them.
+import type { ActorHost } from '@ssi/client';
 import { Life } from '@ssi/sim';
 import { CallWatch, type StepRun } from './calls.ts';
 import { SimNode } from './node.ts';
 import type { Plant } from './plants.ts';
+import type { TallyEvent } from './tally-actor.ts';
 import type { World } from './world.ts';
 
 export interface ClusterOptions {
@@ -18,6 +20,8 @@ export class SimCluster {
   /** How often each token was run by a probe, and where. */
   readonly probed = new Map<string, number[]>();
   readonly #stepListeners: ((run: StepRun) => void)[] = [];
+  #actorRan: (pid: number, event: TallyEvent) => void = () => {};
+  #hostEnds: (host: ActorHost) => void = () => {};
 
   constructor({ world, nodes, plant }: ClusterOptions) {
     this.world = world;
@@ -37,12 +41,23 @@ export class SimCluster {
             ran.push(node);
             this.probed.set(token, ran);
           },
+          onActorRan: (pid, event) => this.#actorRan(pid, event),
+          onHostEnds: (host) => this.#hostEnds(host),
         }),
     );
   }
 
   onStep(fn: (run: StepRun) => void): void {
     this.#stepListeners.push(fn);
+  }
+
+  /** An actor counted an event. */
+  onActorRan(fn: (pid: number, event: TallyEvent) => void): void {
+    this.#actorRan = fn;
+  }
+  /** A host of actors has just died. */
+  onHostEnds(fn: (host: ActorHost) => void): void {
+    this.#hostEnds = fn;
   }
 
   node(num: number): SimNode {

@@ -3,6 +3,7 @@
 import { brokerHost, goodLink, type SimRandom } from '@ssi/sim';
 import { type FailpointName, failpoints } from '@ssi/vproc';
 import type { SimCluster } from './cluster.ts';
+import { failingOps } from './failing-ports.ts';
 import { type ServiceName, serviceNames } from './services.ts';
 
 type What =
@@ -15,8 +16,8 @@ type What =
       readonly kind: 'cutNode';
       readonly way: 'both' | 'in' | 'out';
       readonly how: 'cut' | 'hold';
-      /** Also from the broker. */
-      readonly broker: boolean;
+      /** From the other nodes, from the broker: one of the two interconnects, or both. */
+      readonly from: 'nodes' | 'broker' | 'all';
     }
   | {
       readonly kind: 'badNet';
@@ -30,13 +31,14 @@ type What =
       readonly service: ServiceName;
       readonly calls: number;
       readonly when: 'before' | 'after';
+      readonly what: 'service' | 'node';
     }
   | {
       readonly kind: 'dieAtPoint';
       readonly point: FailpointName;
       readonly what: 'service' | 'node';
     }
-  | { readonly kind: 'failPort'; readonly op: string };
+  | { readonly kind: 'failPort'; readonly op: string; readonly times: number };
 
 export interface Fault {
   readonly atMs: number;
@@ -46,8 +48,6 @@ export interface Fault {
   readonly node: number;
   readonly what: What;
 }
-
-const ports = ['criu.dump', 'criu.restore', 'streams.pause', 'streams.install', 'images.write'];
 
 export interface FaultOptions {
   readonly random: SimRandom;
@@ -89,7 +89,7 @@ function draw(r: SimRandom): What {
         kind: 'cutNode',
         way: r.pick(['both', 'both', 'in', 'out'] as const),
         how: r.pick(['cut', 'hold'] as const),
-        broker: r.chance(0.5),
+        from: r.pick(['all', 'all', 'nodes', 'broker'] as const),
       }),
     ],
     [
@@ -106,9 +106,10 @@ function draw(r: SimRandom): What {
       3,
       () => ({
         kind: 'dieAtCall',
-        service: r.chance(0.7) ? 'vproc' : 'clms',
-        calls: r.integer(0, 40),
+        service: r.chance(0.6) ? 'vproc' : service(),
+        calls: r.integer(0, 60),
         when: r.pick(['before', 'after'] as const),
+        what: r.chance(0.75) ? 'service' : 'node',
       }),
     ],
     [
@@ -119,7 +120,7 @@ function draw(r: SimRandom): What {
         what: r.chance(0.6) ? 'service' : 'node',
       }),
     ],
-    [2, () => ({ kind: 'failPort', op: r.pick(ports) })],
+    [3, () => ({ kind: 'failPort', op: r.pick(failingOps), times: r.integer(1, 3) })],
   ];
   let at = r.float() * makers.reduce((sum, [weight]) => sum + weight, 0);
   for (const [weight, make] of makers) {
@@ -174,7 +175,7 @@ function begin(cluster: SimCluster, { node: num, what }: Fault): (() => void) | 
       world.store.forgetLast(what.forgets);
       return () => world.bus.start();
     case 'dieAtCall':
-      node.trap = { service: what.service, left: what.calls, when: what.when };
+      node.trap = { service: what.service, left: what.calls, when: what.when, what: what.what };
       return undefined;
     case 'dieAtPoint':
       for (const n of cluster.nodes) n.failpoints.set(what.point, what.what);
@@ -184,7 +185,7 @@ function begin(cluster: SimCluster, { node: num, what }: Fault): (() => void) | 
         for (const n of cluster.nodes) n.start();
       };
     case 'failPort':
-      for (const n of cluster.nodes) n.machine.failing.set(what.op, 1);
+      for (const n of cluster.nodes) n.machine.failing.set(what.op, what.times);
       return undefined;
   }
 }
@@ -195,8 +196,8 @@ function cutNode(
   q: Extract<What, { kind: 'cutNode' }>,
 ): () => void {
   const peers = [
-    ...nodes.map((n) => n.num).filter((n) => n !== num),
-    ...(q.broker ? [brokerHost] : []),
+    ...(q.from === 'broker' ? [] : nodes.map((n) => n.num).filter((n) => n !== num)),
+    ...(q.from === 'nodes' ? [] : [brokerHost]),
   ];
   const set = (state: 'open' | 'cut' | 'hold'): void => {
     for (const peer of peers) {

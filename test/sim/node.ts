@@ -1,5 +1,7 @@
 // One simulated node: its machine (kernel, guard, tmpfs) for as long as it is switched on, its disk for
 // good, and its services, each a life of its own that a supervisor starts again.
+
+import type { ActorHost } from '@ssi/client';
 import { type Incarnation, pidRange } from '@ssi/contracts';
 import type { KeyRole } from '@ssi/ics';
 import {
@@ -10,16 +12,26 @@ import {
   type Membership,
 } from '@ssi/membership';
 import { type ClockShape, Life, type SimRandom } from '@ssi/sim';
-import { type FailpointName, FakeMachine, fakePorts, type VprocPorts } from '@ssi/vproc';
+import {
+  type FailpointName,
+  FakeMachine,
+  fakePorts,
+  memoryRecords,
+  type VprocPorts,
+} from '@ssi/vproc';
 import type { CallWatch } from './calls.ts';
+import { failingPorts } from './failing-ports.ts';
 import type { Plant } from './plants.ts';
 import { type ServiceName, serviceNames, startService } from './services.ts';
+import type { TallyEvent } from './tally-actor.ts';
 import type { World } from './world.ts';
 
 /** Time between two lines of a simulated program, ms. */
 const programTickMs = 100;
 /** The supervisor's pause before it starts a service again, ms. */
 const restartMs = [100, 900] as const;
+/** A node that died at a call is started again after this, ms. */
+const bootMs = [500, 4_000] as const;
 
 /** Where a service dies: right before or after its next call of this kind. */
 export interface PortTrap {
@@ -27,6 +39,8 @@ export interface PortTrap {
   /** Calls of ports until it strikes. */
   left: number;
   readonly when: 'before' | 'after';
+  /** What is lost there. */
+  readonly what: 'service' | 'node';
 }
 
 export interface NodeOptions {
@@ -35,6 +49,8 @@ export interface NodeOptions {
   readonly calls: CallWatch;
   readonly plant: Plant | undefined;
   readonly onProbe: (node: number, token: string) => void;
+  readonly onActorRan: (pid: number, event: TallyEvent) => void;
+  readonly onHostEnds: (host: ActorHost) => void;
 }
 
 export class SimNode {
@@ -51,12 +67,14 @@ export class SimNode {
   membership: Membership | undefined;
   /** The key service of this node, whichever life of it is the newest. */
   keyRole: KeyRole | undefined;
+  /** The last one started: what its life held is lost with it. */
+  actorHost: ActorHost | undefined;
   /** The machine itself stands still (a VM that is stopped): nothing on it runs, the guard neither. */
   halted = false;
   trap: PortTrap | undefined;
   /** The service dies (or the node) when it comes to this point. */
   failpoints = new Map<FailpointName, 'service' | 'node'>();
-  readonly #onProbe: (node: number, token: string) => void;
+  readonly #o: NodeOptions;
   readonly #random: SimRandom;
   readonly #shape: ClockShape;
   #boot: Life;
@@ -67,14 +85,15 @@ export class SimNode {
   #still = false;
   #starts = 0;
 
-  constructor({ num, world, calls, plant, onProbe }: NodeOptions) {
+  constructor(options: NodeOptions) {
+    const { num, world, calls, plant } = options;
+    this.#o = options;
     this.num = num;
     this.world = world;
     this.calls = calls;
     this.plant = plant;
     this.address = `10.77.0.${num}`;
     world.streams.name(this.address, num);
-    this.#onProbe = onProbe;
     this.#random = world.random(`n${num}`);
     this.#shape = {
       offsetMs: this.#random.between(1_000, 1_000_000),
@@ -83,7 +102,7 @@ export class SimNode {
     this.#boot = this.#life('off');
     this.guard = createFakeGuard(this.#boot.clock);
     this.machine = this.#newMachine();
-    this.ports = fakePorts(this.machine);
+    this.ports = this.#newPorts();
     this.#boot.end();
     this.machine.die();
   }
@@ -131,7 +150,7 @@ export class SimNode {
       for (const pid of [...machine.processes.keys()]) machine.signal(pid, 9);
       return plainKill();
     };
-    this.ports = fakePorts(this.machine);
+    this.ports = this.#newPorts();
     for (const service of serviceNames) this.startService(service);
   }
 
@@ -187,7 +206,18 @@ export class SimNode {
   }
 
   probed(token: string): void {
-    this.#onProbe(this.num, token);
+    this.#o.onProbe(this.num, token);
+  }
+  actorRan(pid: number, event: TallyEvent): void {
+    this.#o.onActorRan(pid, event);
+  }
+  /** Its actors end with the life of their host. */
+  hosts(host: ActorHost, life: Life): void {
+    this.actorHost = host;
+    life.onEnd(() => {
+      this.#o.onHostEnds(host);
+      if (this.actorHost === host) this.actorHost = undefined;
+    });
   }
 
   async failpoint(name: FailpointName, life: Life): Promise<void> {
@@ -203,6 +233,12 @@ export class SimNode {
   #newMachine(): FakeMachine {
     const { low, high } = pidRange(this.num, 16);
     return new FakeMachine({ clock: this.#boot.clock, low, high, tickMs: programTickMs });
+  }
+
+  #newPorts(): VprocPorts {
+    // Records of actors are on the node's tmpfs, as all others.
+    const ports = { ...fakePorts(this.machine), actorRecords: memoryRecords() };
+    return failingPorts(ports, this.machine);
   }
 
   #life(name: string, service?: ServiceName): Life {
@@ -221,10 +257,15 @@ export class SimNode {
     method: string,
   ): 'before' | 'after' | undefined {
     const { trap } = this;
-    if (!trap || trap.service !== service || trap.left-- > 0) return undefined;
+    if (!trap || !service || trap.service !== service || trap.left-- > 0) return undefined;
     this.trap = undefined;
     this.world.journal.event(`n${this.num}.${service}`, `dies ${trap.when} ${port}.${method}`);
     const life = this.lives.get(service);
+    if (trap.what === 'node') {
+      life?.onEnd(() => this.kill(`at ${port}.${method}`));
+      this.world.clock.after(this.#random.between(bootMs[0], bootMs[1]), () => this.start());
+      return trap.when;
+    }
     if (service === 'clms') this.membership = undefined;
     this.#boot.clock.after(this.#random.between(restartMs[0], restartMs[1]), () => {
       if (!life?.alive) this.startService(service);

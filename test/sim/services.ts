@@ -1,16 +1,19 @@
 // How each service of a node is started in the simulation: what its main.ts does, with simulated
 // adapters. All it is given ends with its life.
 import { trace } from '@opentelemetry/api';
+import { createActorHost } from '@ssi/client';
 import type { ServiceEndpoint } from '@ssi/contracts';
 import { createIcs, type IcsEndpoint, linkRouter } from '@ssi/ics';
 import { createIcsRouter, fakeProber } from '@ssi/ics-router';
 import { createMembership, type HeartbeatMessage, type Membership, timing } from '@ssi/membership';
+import type { Kv } from '@ssi/ports';
 import type { DirectTransport, Life } from '@ssi/sim';
 import { createVproc } from '@ssi/vproc';
 import type { SimNode } from './node.ts';
 import { startProbe } from './probe.ts';
+import { type TallyEvent, tally } from './tally-actor.ts';
 
-export const serviceNames = ['clms', 'ics', 'dlm', 'vproc'] as const;
+export const serviceNames = ['clms', 'ics', 'dlm', 'vproc', 'actor'] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
 interface Opened {
@@ -65,6 +68,7 @@ export function startService(node: SimNode, service: ServiceName, life: Life): v
   if (service === 'clms') void startMembership(node, life, opened);
   else if (service === 'vproc') startVproc(node, life, opened);
   else if (service === 'ics') startRouter(node, life, opened);
+  else if (service === 'actor') startActorHost(node, life, opened);
   else node.keyRole = startProbe(opened.ics, life, (token) => node.probed(token));
 }
 
@@ -96,7 +100,7 @@ async function startMembership(node: SimNode, life: Life, { ics }: Opened): Prom
     clock: life.clock,
     random: world.random(life.name),
     log: world.journal.log(life.name),
-    kv: world.store.client(num, life),
+    kv: attempted(world.store.client(num, life), life),
     ics,
     heartbeats: { ...channel, setPeers: () => {}, ports: { udp: 1, tcp: 1 } },
     guard: life.mortal(guard, 'guard'),
@@ -107,6 +111,34 @@ async function startMembership(node: SimNode, life: Life, { ics }: Opened): Prom
   node.membership = membership;
   const reason = await membership.ended;
   world.journal.event(life.name, 'membership ended', { reason });
+}
+
+/** Each call to the store is a step at which its caller may die. */
+const attempted = (kv: Kv, life: Life): Kv => ({
+  get: (key) => life.attempt('kv', 'get', () => kv.get(key)),
+  compareAndSet: (key, value, expected) =>
+    life.attempt('kv', 'compareAndSet', () => kv.compareAndSet(key, value, expected)),
+  watch: (key, onEntry) => life.attempt('kv', 'watch', () => kv.watch(key, onEntry)),
+  close: () => kv.close(),
+});
+
+function startActorHost(node: SimNode, life: Life, { ics, direct }: Opened): void {
+  const { world, num } = node;
+  const host = createActorHost({
+    ics,
+    clock: life.clock,
+    node: num,
+    actors: [tally],
+    effects: {
+      tally: {
+        ran: (params, self) => node.actorRan(self.pid, params as TallyEvent),
+      },
+    },
+    log: world.journal.log(life.name),
+    tcp: [{ host: node.address, port: direct.port }],
+    setMap: (map) => direct.setMap(map),
+  });
+  node.hosts(host, life);
 }
 
 function startRouter(node: SimNode, life: Life, { ics, direct }: Opened): void {

@@ -1,5 +1,7 @@
 // One run: a world from a seed, a cluster that forms, users at work, faults, then everything healed and
 // a bounded time to come to rest. What it returns can be compared and read.
+import { ActorWork } from './actor-work.ts';
+import { ActorsChecker } from './checkers/actors.ts';
 import type { Checker } from './checkers/checker.ts';
 import { CopiesChecker } from './checkers/copies.ts';
 import { ExcludedChecker } from './checkers/excluded.ts';
@@ -55,6 +57,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const views = new ViewsChecker(cluster);
   const losses = new LossesChecker(cluster);
   const probes = new ProbesChecker(cluster);
+  const mailbox = new ActorsChecker(cluster, views);
   const checkers: Checker[] = [
     views,
     new CopiesChecker(cluster),
@@ -63,6 +66,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     new KeyServiceChecker(cluster),
     losses,
     probes,
+    mailbox,
   ];
   const looks = checkers.filter((c) => c.afterEach !== undefined);
   world.clock.afterEach = () => {
@@ -70,6 +74,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     if (world.violation) throw world.violation;
   };
   const workload = new Workload({ cluster, losses, probes, clients: 2, plant: options.plant });
+  const actors = new ActorWork(cluster, mailbox, workload.tally);
   const faults =
     options.faults ??
     drawFaults({
@@ -87,12 +92,15 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     if (formed) throw new Violation('forms', `after ${formMs} ms ${formed}`);
     schedule(cluster, faults);
     workload.start();
+    actors.start();
     await world.clock.run(formMs + faultyMs);
     healAll(cluster);
     workload.stop();
+    actors.stop();
     await rest(world, cluster, views);
     for (const c of checkers) c.atEnd?.();
     await agree(world, cluster, workload);
+    await answer(world, actors);
   };
 
   let failure: string | undefined;
@@ -151,4 +159,16 @@ async function agree(world: World, cluster: SimCluster, workload: Workload): Pro
     if (wrong.length === 0) return;
     if (world.clock.nowMs() > endMs) throw new Violation('origin', wrong.join('; '));
   }
+}
+
+/** Every actor that is there answers. */
+async function answer(world: World, actors: ActorWork): Promise<void> {
+  let why: string | undefined = 'no answer';
+  void actors.asked().then((answered) => {
+    why = answered;
+  });
+  const endMs = world.clock.nowMs() + agreeMs;
+  while (why !== undefined && world.clock.nowMs() < endMs)
+    await world.clock.run(world.clock.nowMs() + restLookMs);
+  if (why !== undefined) throw new Violation('actors answer', why);
 }

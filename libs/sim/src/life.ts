@@ -109,6 +109,20 @@ export class Life {
     });
   }
 
+  /**
+   * One call to the world, at which this life may end: before it, and nothing happens, or right after,
+   * and nobody hears the answer. For ports that go by a life already.
+   */
+  attempt<T>(port: string, method: string, call: () => T): T {
+    if (!this.#alive) return never as T;
+    const dies = this.#o.onPortCall?.(port, method);
+    if (dies === 'before') this.end();
+    if (!this.#alive) return never as T;
+    const result = call();
+    if (dies === 'after') this.end();
+    return this.#alive ? result : (never as T);
+  }
+
   #call(
     target: object,
     method: (...a: unknown[]) => unknown,
@@ -116,18 +130,14 @@ export class Life {
     port: string,
     name: string,
   ): unknown {
-    if (!this.#alive) return never;
-    const dies = this.#o.onPortCall?.(port, name);
-    if (dies === 'before') this.end();
-    if (!this.#alive) return never;
-    const gated = args.map((arg) =>
-      typeof arg === 'function'
-        ? (...a: unknown[]) => this.run(() => (arg as (...b: unknown[]) => void)(...a))
-        : arg,
-    );
-    const result = method.apply(target, gated);
-    if (dies === 'after') this.end();
-    return this.#gate(result);
+    return this.attempt(port, name, () => {
+      const gated = args.map((arg) =>
+        typeof arg === 'function'
+          ? (...a: unknown[]) => this.run(() => (arg as (...b: unknown[]) => void)(...a))
+          : arg,
+      );
+      return this.#gate(method.apply(target, gated));
+    });
   }
 
   #gate(result: unknown): unknown {

@@ -14,6 +14,7 @@ import {
   type vproc,
 } from '@ssi/contracts';
 import type { CallContext, Clock, Ics, Log } from '@ssi/ports';
+import { untilDone } from './backoff.ts';
 import type { ExitRecord, MoveRecords, ProcessRef, ScannedProcess } from './ports.ts';
 
 /**
@@ -30,6 +31,7 @@ export const birthTicks = (birth: number): number => birth - actorBirthBase;
 const doubtMs = 3_000;
 const deadMs = 5_000;
 const lookMs = 1_000;
+const answerMs = 1_000;
 /** An end stays on record this long, ms, so that a vproc that dies meanwhile tells it again. */
 const endKeptMs = 2_000;
 /** Hosts whose place another one took. */
@@ -63,14 +65,14 @@ type Ref = { readonly pid: number; readonly birth: number };
 const recordKey = (pid: number): string => pid.toString(16).padStart(32, '0');
 
 export class Actors {
-  private readonly deps: ActorDeps;
+  readonly deps: ActorDeps;
   private readonly known = new Map<number, KnownActor>();
   private readonly listeners = new Set<(exits: readonly ExitRecord[]) => void>();
   private readonly displaced = new Set<string>();
   private host: { bootId: string; version: number; types: ReadonlySet<string> } | undefined;
   private heardMs: number;
   private lastBirth = 0;
-  private stopped = false;
+  stopped = false;
   readonly loaded: Promise<void>;
 
   constructor(deps: ActorDeps) {
@@ -81,9 +83,8 @@ export class Actors {
   }
 
   private async load(): Promise<void> {
-    const stored = await this.deps.records.list();
-    if (!stored.ok) return;
-    for (const { record } of stored.value) {
+    const stored = await untilDone(this, 'actors', () => this.deps.records.list());
+    for (const { record } of stored) {
       const a = record as Partial<StoredActor>;
       if (typeof a.pid !== 'number' || typeof a.birth !== 'number') continue;
       this.lastBirth = Math.max(this.lastBirth, a.birth);
@@ -206,9 +207,13 @@ export class Actors {
     const { pid, birth } = entry;
     for (const tell of this.listeners) tell([{ pid, startTicks: birth, status }]);
   }
+  /** No host will tell of these ends: what is on record of them goes by itself. */
   private endAll(which: (a: KnownActor) => boolean): void {
-    for (const a of this.known.values())
-      if (!a.ended && which(a)) this.end(a, { pid: a.pid, code: null, signal: 'SIGKILL' });
+    for (const a of this.known.values()) {
+      if (a.ended || !which(a)) continue;
+      a.host = '';
+      this.end(a, { pid: a.pid, code: null, signal: 'SIGKILL' });
+    }
   }
 
   private compare(bootId: string, actors: readonly ActorInfo[]): Ref[] {
@@ -235,7 +240,13 @@ export class Actors {
 
   private async verify(bootId: string): Promise<void> {
     const before = new Set([...this.known.values()].filter((a) => !a.coming));
-    const reply = await this.deps.ics.call(actor, 'list', this.deps.num, {}, { timeoutMs: 1_000 });
+    const reply = await this.deps.ics.call(
+      actor,
+      'list',
+      this.deps.num,
+      {},
+      { timeoutMs: answerMs },
+    );
     if (!reply.ok || this.host?.bootId !== bootId) return;
     for (const e of reply.value.exits) this.takeExit(e);
     const there = new Set(reply.value.actors.map((a) => `${a.pid} ${a.birth}`));
@@ -256,9 +267,12 @@ export class Actors {
         await this.forget(a);
     const silent = (): number => this.deps.clock.nowMs() - this.heardMs;
     if (silent() < doubtMs || (!this.host && this.known.size === 0)) return;
-    const reply = await this.deps.ics.call(actor, 'list', this.deps.num, {}, { timeoutMs: 1_000 });
+    const options = { timeoutMs: answerMs };
+    const reply = await this.deps.ics.call(actor, 'list', this.deps.num, {}, options);
+    const tookMs = this.deps.clock.nowMs() - now;
     if (reply.ok) this.heardMs = this.deps.clock.nowMs();
-    else if (reply.errno === 'EHOSTUNREACH' && silent() >= deadMs) {
+    // Told at once that nobody is there. After the whole time no interconnect was: that says nothing.
+    else if (reply.errno === 'EHOSTUNREACH' && tookMs < answerMs / 2 && silent() >= deadMs) {
       this.deps.log.warn('the actor host is gone, its actors are dead', {
         actors: this.known.size,
       });

@@ -28,26 +28,27 @@ export async function untilAnswered<T>(
   return undefined;
 }
 
-const readMs = { firstMs: 50, maxMs: 1_000 };
+const doneMs = { firstMs: 50, maxMs: 1_000 };
 
 /**
- * What is on record, however long it takes to read it: who went on without it would take what was there
- * for nothing. Never resolves where the service stops before.
+ * What the machine must do in the end, however often it refuses: read what is on record (who went on
+ * without it would take what was there for nothing), remove what nobody would look for again. Never
+ * resolves where the service stops before.
  */
-export async function untilRead<T>(
+export async function untilDone<T>(
   node: { readonly stopped: boolean; readonly deps: { readonly clock: Clock; readonly log: Log } },
   what: string,
-  read: () => Promise<Reply<T>>,
+  attempt: () => Promise<Reply<T>>,
 ): Promise<T> {
   const { clock, log } = node.deps;
   const found = await untilAnswered(
     clock,
-    readMs,
+    doneMs,
     () => !node.stopped,
     async () => {
-      const reply = await read();
+      const reply = await attempt();
       if (reply.ok) return reply;
-      log.error('not serving: what is on record cannot be read', {
+      log.error('asked again until it is done', {
         ...{ what, errno: reply.errno, detail: reply.detail },
       });
       return undefined;

@@ -1,5 +1,6 @@
 // Keeps a placeholder for every number of this node's range that someone elsewhere uses, so the kernel
 // never hands it out twice. Numbers that a move is about to use here are let go for it.
+import { untilDone } from './backoff.ts';
 import { heldNumbers, holding } from './held.ts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
@@ -34,12 +35,11 @@ export class Holds {
     this.origin = origin;
   }
 
-  /** What the guard holds already, from before a restart. False: the guard did not answer. */
-  async adopt(): Promise<boolean> {
-    const held = await this.node.deps.ports.guard.held();
-    if (!held.ok) return false;
-    for (const n of held.value) this.held.add(n);
-    return true;
+  /** What the guard holds already, from before a restart. */
+  async adopt(): Promise<void> {
+    const { guard } = this.node.deps.ports;
+    for (const n of await untilDone(this.node, 'placeholders', () => guard.held()))
+      this.held.add(n);
   }
 
   has(n: number): boolean {

@@ -1,7 +1,7 @@
 // The processes that execute here, kept current by scans and by the guard's word of each end. What vproc
 // alone knows of a process (its hops, its birth) is also on tmpfs, so that a restart finds it again.
 import type { ExitStatus, OriginEntry, Reply } from '@ssi/contracts';
-import { untilRead } from './backoff.ts';
+import { untilDone } from './backoff.ts';
 import {
   applyScan,
   type ExecEntry,
@@ -87,7 +87,7 @@ export class LocalProcesses {
   /** After a start: what is recorded, who is there, who ended. Then scans go on by themselves. */
   async start(): Promise<void> {
     const { ports } = this.node.deps;
-    const stored = await untilRead(this.node, 'state', () => ports.state.list());
+    const stored = await untilDone(this.node, 'state', () => ports.state.list());
     const intended: StoredIdentity[] = [];
     for (const { record } of stored) {
       const id = record as StoredIdentity;

@@ -11,7 +11,7 @@ import {
   vproc,
 } from '@ssi/contracts';
 import type { ServedCall } from '@ssi/ports';
-import { untilRead } from './backoff.ts';
+import { untilDone } from './backoff.ts';
 import { isMoveRecord, type TargetRecord } from './migrate.ts';
 import { admit, type NegotiateReply, type NegotiateRequest, objections } from './move-admission.ts';
 import { aheadFailed } from './move-ahead.ts';
@@ -50,8 +50,9 @@ export class Migrations {
         this.begin(new SourceSide(this.parts, { record, context: { priority: 2 } }));
       else this.keepTarget(new TargetSide(this.parts, record));
     }
-    const folders = await images.list();
-    if (folders.ok) for (const id of folders.value) if (!known.has(id)) await images.remove(id);
+    const { node } = this.parts;
+    const folders = await untilDone(node, 'image folders', () => images.list());
+    for (const id of folders) if (!known.has(id)) this.parts.removeImages(id);
   }
 
   /** Owners whose streams stand still until their move is decided. */
@@ -65,7 +66,7 @@ export class Migrations {
 
   private onRecord() {
     const { node } = this.parts;
-    return untilRead(node, 'moves', () => node.deps.ports.records.list());
+    return untilDone(node, 'moves', () => node.deps.ports.records.list());
   }
 
   private begin(side: SourceSide): SourceSide {

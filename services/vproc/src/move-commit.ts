@@ -262,11 +262,11 @@ export function commitSteps(move: SourceMove) {
       parts.holds.departed(moveId);
       if (owner !== undefined) {
         parts.streamsMoved(owner, peer());
-        await ports.streams.remove(owner);
+        await parts.removeStreams(owner);
       }
     } else void releaseTarget();
     await closeStream(gone);
-    await ports.images.remove(moveId);
+    parts.removeImages(moveId);
     if (move.sent || gone) await ports.criu.cleanUp();
     await ports.records.remove(moveId);
     if (!gone) await parts.local.refresh();

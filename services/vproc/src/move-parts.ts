@@ -1,5 +1,6 @@
 // What both sides of every move on this node share.
 import type { OriginEntry, Reply } from '@ssi/contracts';
+import { untilDone } from './backoff.ts';
 import type { Holds } from './holds.ts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
@@ -58,5 +59,13 @@ export class MoveParts {
         ...{ move: record.moveId, phase: record.phase },
       });
     return written;
+  }
+  /** Forgets the images: nothing waits for that. */
+  removeImages(moveId: string): void {
+    void untilDone(this.node, 'images', () => this.node.deps.ports.images.remove(moveId));
+  }
+  /** Awaited before the move is over: the owner may come back with new streams after it. */
+  async removeStreams(owner: number): Promise<void> {
+    await untilDone(this.node, 'streams', () => this.node.deps.ports.streams.remove(owner));
   }
 }

@@ -221,7 +221,7 @@ export class TargetSide implements ActiveMove {
       case 'ran':
         await failpoint('move.target.resumed');
         // Here, so that a restart in between does it too.
-        await this.parts.node.deps.ports.images.remove(this.moveId);
+        this.parts.removeImages(this.moveId);
         this.close();
         return undefined;
       case 'destroy':
@@ -363,8 +363,8 @@ export class TargetSide implements ActiveMove {
     await ports.criu.discard(this.moveId);
     await this.destroyCopies();
     const owner = this.record.owner ?? this.receiver.offer?.owner;
-    if (owner !== undefined) await ports.streams.remove(owner);
-    await ports.images.remove(this.moveId);
+    if (owner !== undefined) await this.parts.removeStreams(owner);
+    this.parts.removeImages(this.moveId);
     await ports.criu.cleanUp();
     for (const copy of this.record.copies) local.forget(copy);
     local.show(this.pidList());

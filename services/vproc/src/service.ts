@@ -8,6 +8,7 @@ import { Actors } from './actors.ts';
 import { withActors } from './adapters/actor-ports.ts';
 import { memoryRecords } from './adapters/ports.none.ts';
 import { Attachments } from './attach.ts';
+import { untilDone } from './backoff.ts';
 import { toOriginEntry, toProcessInfo } from './exec-table.ts';
 import { Holds } from './holds.ts';
 import { LocalNode, type VprocDeps } from './local-node.ts';
@@ -238,12 +239,9 @@ export function createVproc(given: VprocDeps): Vproc {
     });
     node.listener = await deps.streams.listen();
     await link.look();
-    while (!node.stopped && !(await holds.adopt()))
-      await new Promise<void>((done) => {
-        deps.clock.after(100, done);
-      });
-    const adopted = await deps.ports.streams.adopt(await migrations.pausedOwners());
-    if (adopted.ok) retention.adopted(adopted.value);
+    await holds.adopt();
+    const paused = await migrations.pausedOwners();
+    retention.adopted(await untilDone(node, 'streams', () => deps.ports.streams.adopt(paused)));
     await stubs.adopt();
     await migrations.adopt();
     await local.start();

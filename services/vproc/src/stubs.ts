@@ -3,7 +3,7 @@
 // copies: the table shows the process where it runs, never its stub. [wait(2), kill(2); design 7]
 import { type ExitStatus, type MoveTask, vproc } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
-import { untilAnswered, untilRead } from './backoff.ts';
+import { untilAnswered, untilDone } from './backoff.ts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
 import type { CopyRef } from './migrate.ts';
@@ -58,7 +58,7 @@ export class Stubs {
 
   /** After a start, before the first scan. */
   async adopt(): Promise<void> {
-    for (const { record } of await untilRead(this.node, 'stubs', () => this.records.list())) {
+    for (const { record } of await untilDone(this.node, 'stubs', () => this.records.list())) {
       const stub = record as StubRecord;
       this.stubs.set(stub.pid, stub);
       this.local.hide([stub.pid]);
