@@ -48,6 +48,11 @@ export class Sender {
         peer.waitingCount--;
       }
     }
+    // Certain at once that nobody is there: no time makes it more so.
+    if (peer.waitingCount > 0 && peer.paths.absent)
+      for (const call of peer.waiting.flat())
+        if (call && !call.waits)
+          this.end(call, fail('EHOSTUNREACH', `nobody serves it on node ${peer.node}`));
     this.#d.greeter.probe(peer);
   }
 
