@@ -1,6 +1,6 @@
 // What `npm test` runs, in order of cost: type check, lint, unit and simulation and integration tests,
 // then the cluster in namespaces end to end, one file at a time. `--long`: what is too long for that;
-// `--faults`: a death at every phase boundary of a move.
+// `--faults`: a death at every phase boundary of a move; `--compose`: compose.yaml in containers.
 // The closing line counts everything: a check that fails counts as one.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -64,13 +64,16 @@ const quick: Phase[] = [
   vitest('unit', 'libs', 'services', 'test/sim', 'test/scenarios', 'test/integration'),
   vitest('end to end', 'test/e2e', '--no-file-parallelism'),
 ];
+const compose: Phase[] = [vitest('compose', 'test/compose')];
 const long: Phase[] = [vitest('long', 'test/long', '--no-file-parallelism')];
 const faults: Phase[] = [vitest('faults', 'test/faults', '--no-file-parallelism')];
 const phases = process.argv.includes('--faults')
   ? faults
   : process.argv.includes('--long')
     ? long
-    : quick;
+    : process.argv.includes('--compose')
+      ? compose
+      : quick;
 
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 for (const phase of phases) {

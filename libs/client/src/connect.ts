@@ -69,7 +69,8 @@ export function findCluster(
   if (env.SSI_CREDS) {
     const held = readCredential(env.SSI_CREDS);
     if (!held.ok) return held;
-    const { cluster, nats = bus } = held.value;
+    const { cluster } = held.value;
+    const nats = bus ?? held.value.nats; // from where this is the bus may have another address
     if (options.cluster !== undefined && options.cluster !== cluster)
       return fail('EINVAL', `SSI_CREDS is of cluster "${cluster}", not of "${options.cluster}"`);
     return nats === undefined

@@ -143,6 +143,7 @@ export class Caller {
             tracer: this.#d.tracer,
             kind: 'client',
             contract: contract.name,
+            version: contract.version,
             op: opName,
             parent,
             node: this.#d.self.node,

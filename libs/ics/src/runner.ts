@@ -72,6 +72,7 @@ export class Runner {
         tracer: this.#d.tracer,
         kind: 'server',
         contract: f.contract,
+        version: f.version,
         op: f.op,
         parent: f.traceparent,
         node: this.#d.node,

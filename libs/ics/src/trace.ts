@@ -24,6 +24,7 @@ export function rpcSpan(q: {
   tracer: Tracer;
   kind: 'client' | 'server';
   contract: string;
+  version: number;
   op: string;
   parent: string;
   node: number;
@@ -50,6 +51,7 @@ export function rpcSpan(q: {
         'ssi.node': q.node,
         'ssi.peer': q.peer,
         'ssi.transid': q.transid,
+        'ssi.contract.version': q.version,
       },
     },
     trace.setSpanContext(ROOT_CONTEXT, parent),
