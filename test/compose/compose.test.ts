@@ -155,7 +155,7 @@ describe('compose', { timeout: 150_000 }, () => {
     await steady.goOn();
     expect(value(await cluster.ssi.where(steady.counter)).node).toBe(3);
     value(await cluster.ssi.kill(steady.counter, 15));
-    expect(value(await cluster.ssi.wait(steady.counter))).toMatchObject({ signal: 15 });
+    expect(value(await cluster.ssi.wait(steady.counter))).toMatchObject({ signal: 'SIGTERM' });
     await cluster.next('up', '-d', ...all);
     await cluster.waitForStates({ 1: 'UP', 2: 'UP', 3: 'UP' }, 90_000);
     const members = value(await cluster.ssi.view()).members;

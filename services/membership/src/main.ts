@@ -85,6 +85,7 @@ const heartbeats = await openHeartbeats({
   clock,
   random,
   log,
+  portsFile: `${env.nodeDir}/heartbeat-ports.json`,
 });
 const membership = await createMembership({
   config: {

@@ -3,7 +3,9 @@
 // dropped, the next heartbeat comes.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { type Endpoint, parseRequest, requestSubject, serverSubject } from '@ssi/contracts';
 import type { Clock, Log, Random } from '@ssi/ports';
@@ -25,6 +27,11 @@ export async function openHeartbeats(q: {
   clock: Clock;
   random: Random;
   log: Log;
+  /**
+   * Keeps the ports for this life of the node: the view tells them to the others once, so a process that takes
+   * over listens on the same ones. Absent: any free ones.
+   */
+  portsFile?: string;
 }): Promise<Heartbeats> {
   const { cluster, num, nats, clock, log } = q;
   const channel = q.random.hex(8);
@@ -56,8 +63,11 @@ export async function openHeartbeats(q: {
   const udp = createSocket({ type: 'udp4', reuseAddr: false });
   udp.on('message', (bytes) => receive(bytes));
   udp.on('error', (error) => log.warn('heartbeats: udp', { error: error.message }));
-  udp.bind(0);
-  await once(udp, 'listening');
+  const former = readPorts(q.portsFile);
+  await bindFirst([former?.udp ?? 0, 0], (port) => {
+    udp.bind(port);
+    return once(udp, 'listening');
+  });
 
   const accepted = new Set<Socket>();
   const server = createServer((socket) => {
@@ -66,9 +76,16 @@ export async function openHeartbeats(q: {
     socket.on('error', () => {});
     readLines(socket, receive);
   });
-  server.listen(0);
-  await once(server, 'listening');
+  await bindFirst([former?.tcp ?? 0, 0], (port) => {
+    server.listen(port);
+    return once(server, 'listening');
+  });
   const listening = server.address();
+  const ports = {
+    udp: udp.address().port,
+    tcp: listening && typeof listening === 'object' ? listening.port : 0,
+  };
+  if (q.portsFile) writePorts(q.portsFile, ports);
 
   const subject = serverSubject({ cluster, contract: 'hb', to: num });
   const subscription = nats.subscribe(subject, {
@@ -87,10 +104,7 @@ export async function openHeartbeats(q: {
   const lines = new TcpLines(clock);
 
   return {
-    ports: {
-      udp: udp.address().port,
-      tcp: listening && typeof listening === 'object' ? listening.port : 0,
-    },
+    ports,
     onMessage(h) {
       handler = h;
     },
@@ -128,6 +142,38 @@ export async function openHeartbeats(q: {
       udp.close();
     },
   };
+}
+
+/** The last one has to do. */
+async function bindFirst(
+  ports: readonly number[],
+  bind: (port: number) => Promise<unknown>,
+): Promise<void> {
+  for (const [i, port] of ports.entries()) {
+    try {
+      await bind(port);
+      return;
+    } catch (error) {
+      if (i === ports.length - 1) throw error;
+    }
+  }
+}
+
+const savedPorts = z.object({ udp: z.int(), tcp: z.int() });
+
+function readPorts(path: string | undefined): z.infer<typeof savedPorts> | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return savedPorts.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data;
+  } catch {
+    return undefined; // The first process of this life.
+  }
+}
+
+function writePorts(path: string, ports: z.infer<typeof savedPorts>): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.tmp`, JSON.stringify(ports));
+  renameSync(`${path}.tmp`, path);
 }
 
 /** Connections to peers, one for each address, made when there is something to say. */
