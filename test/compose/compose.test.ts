@@ -83,9 +83,9 @@ describe('compose', { timeout: 150_000 }, () => {
       await cluster.compose('unpause', 'nats');
     }
     await steady.goOn();
-    const after = value(await cluster.ssi.view());
-    expect(after.transid).toBe(before.transid);
-    expect(after.members.map((m) => m.state)).toEqual(['UP', 'UP', 'UP']);
+    // The master may be another one: it gives its voters back if it alone is without the bus.
+    const lives = (v: typeof before) => v.members.map((m) => [m.num, m.state, m.incarnation]);
+    expect(lives(value(await cluster.ssi.view()))).toEqual(lives(before));
   });
 
   test.each(services)(
@@ -148,6 +148,9 @@ describe('compose', { timeout: 150_000 }, () => {
   });
 
   test('the containers of the birth node are killed: the programs go on; it comes back as its next life', async () => {
+    const life = async () =>
+      value(await cluster.ssi.view()).members.find((m) => m.num === 1)?.incarnation.bootCount ?? 0;
+    const before = await life();
     const all = ['node1', ...services.map((s) => `node1-${s}`)];
     await cluster.compose('kill', ...all);
     await steady.goOn();
@@ -158,7 +161,6 @@ describe('compose', { timeout: 150_000 }, () => {
     expect(value(await cluster.ssi.wait(steady.counter))).toMatchObject({ signal: 'SIGTERM' });
     await cluster.next('up', '-d', ...all);
     await cluster.waitForStates({ 1: 'UP', 2: 'UP', 3: 'UP' }, 90_000);
-    const members = value(await cluster.ssi.view()).members;
-    expect(members.find((m) => m.num === 1)?.incarnation.bootCount).toBe(2);
+    expect(await life()).toBeGreaterThan(before);
   });
 });
