@@ -50,6 +50,11 @@ export const commandTable: readonly CommandEntry[] = [
     () => import('./commands/view.ts'),
   ),
   cluster('events', 'membership transitions, as they happen', () => import('./commands/events.ts')),
+  cluster(
+    'user',
+    'give people credentials, and take them back',
+    () => import('./commands/user.ts'),
+  ),
   cluster('drain', 'move every process off a node', () => import('./commands/drain.ts')),
   cluster(
     'doctor',

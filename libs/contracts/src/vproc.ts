@@ -114,6 +114,8 @@ export const originEntry = z.object({
   hop: z.int().min(0),
   /** Which user of the number: grows with each reuse of the pid. Absent: 0. */
   born: z.int().min(0).optional(),
+  /** Whose it is: who started it, for one that `run` started, else as whom it runs. Absent: not known. */
+  uid: z.int().min(0).optional(),
   /** `doubt`: this side of a move cannot say who runs it; signals and waits queue. */
   phase: z.enum(['live', 'doubt', 'exited']),
   exit: exitStatus.optional(),

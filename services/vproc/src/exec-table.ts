@@ -109,6 +109,7 @@ export const toOriginEntry = (
   node,
   hop: e.hop,
   born: e.born,
+  uid: e.run?.uid ?? e.uid,
   phase,
 });
 

@@ -3,6 +3,7 @@
 import { fail, type MemberId, type OriginEntry, ok, upMembers, vproc } from '@ssi/contracts';
 import { linkRouter } from '@ssi/ics';
 import type { Handlers, ServedCall } from '@ssi/ports';
+import { refusal } from './access.ts';
 import { spawnActor } from './actor-spawn.ts';
 import { Actors } from './actors.ts';
 import { withActors } from './adapters/actor-ports.ts';
@@ -203,6 +204,12 @@ export function createVproc(given: VprocDeps): Vproc {
     rexec: (q, call) => migrations.rexec(q, call),
   };
 
+  /** As far as this node knows it: where the process runs or ended, and at its origin. */
+  const ownerOf = (pid: number): number | undefined => {
+    const here = local.table.get(pid);
+    return here?.run?.uid ?? here?.uid ?? (local.exits.get(pid) ?? origin.table.get(pid))?.uid;
+  };
+
   /** Everything but membership's word waits until what was here before the start is known again. */
   function gated(all: Handlers<typeof vproc>): Handlers<typeof vproc> {
     const open = new Set(['view', 'status']);
@@ -212,6 +219,8 @@ export function createVproc(given: VprocDeps): Vproc {
         ? handler
         : async (q: unknown, call: ServedCall) => {
             await ready;
+            const refused = refusal(op, q, call, ownerOf);
+            if (refused) return refused;
             return (handler as (q: unknown, call: ServedCall) => unknown)(q, call);
           },
     ];

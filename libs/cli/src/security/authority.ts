@@ -3,7 +3,7 @@
 // and then. [nats-server: configuration reload]
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import type { ClusterFile } from '@ssi/client';
-import { type Principal, principalName } from '@ssi/contracts';
+import { type Credential, type Principal, principalName } from '@ssi/contracts';
 import { signal } from '../up/host.ts';
 import { caCertificate, certifyBus, certifyNode, createCa, createKeys } from './certificates.ts';
 import {
@@ -57,8 +57,8 @@ const enter = (cluster: Cluster, clusterDir: string, entered: Holder[]): Promise
 const nodeHolders = (num: number, keys: Readonly<Record<string, string>>): Holder[] =>
   Object.entries(keys).map(([service, key]) => ({ node: num, service, key }));
 
-/** Who looks at the cluster from a machine that joined it. */
-const onlooker = principalName({ role: 'read', uid: 0, gid: 0 });
+/** Who looks at the cluster from a machine that joined it: nobody's user. */
+const onlooker = principalName({ role: 'read', uid: 65_534, gid: 65_534 });
 export const nodeUser = (num: number): string => `n${num}`;
 
 /** A node elsewhere that has shown its public keys: its certificate, PEM, and who its person is. */
@@ -95,26 +95,39 @@ async function makeNodes(
 export const issueNode = async (cluster: Cluster, clusterDir: string, num: number): Promise<void> =>
   enter(cluster, clusterDir, await makeNodes(cluster, clusterDir, [num]));
 
+interface Person {
+  readonly name: string;
+  readonly principal: Principal;
+}
+
 function makeUser(
   cluster: Cluster,
   clusterDir: string,
-  q: { name: string; principal: Principal; path: string },
-): Holder {
+  { name, principal }: Person,
+): { holder: Holder; credential: Credential } {
   const { seed, key } = createUserKey();
-  const service = principalName(q.principal);
-  const { name, nats } = cluster;
-  writeCredential(q.path, {
-    ...{ cluster: name, node: 0, service, seed, ca: caCertificate(clusterDir) },
-    ...(nats !== undefined && { nats }),
-  });
-  return { node: 0, service, key, name: q.name };
+  const service = principalName(principal);
+  const credential: Credential = {
+    ...{ cluster: cluster.name, node: 0, service, seed, ca: caCertificate(clusterDir) },
+    ...(cluster.nats !== undefined && { nats: cluster.nats }),
+  };
+  return { holder: { node: 0, service, key, name }, credential };
 }
 
-export const issueUser = (
+/** The credential is its holder's from here on: it is kept nowhere else. */
+export async function issueUser(
   cluster: Cluster,
   clusterDir: string,
-  q: { name: string; principal: Principal; path: string },
-): Promise<void> => enter(cluster, clusterDir, [makeUser(cluster, clusterDir, q)]);
+  person: Person,
+): Promise<Credential> {
+  const { holder, credential } = makeUser(cluster, clusterDir, person);
+  const { name } = person;
+  await change(cluster, clusterDir, (holders) => [
+    ...holders.filter((h) => h.node !== 0 || h.name !== name),
+    holder,
+  ]);
+  return credential;
+}
 
 /** What a cluster starts with: its authority, its nodes' credentials, and the one of who started it. */
 export async function issueFirst(
@@ -130,13 +143,14 @@ export async function issueFirst(
   writeFileSync(busCertificatePath(clusterDir), certificate);
   const uid = process.getuid?.() ?? 0;
   const principal = { role: 'admin', uid, gid: process.getgid?.() ?? uid } as const;
-  const path = userCredential(clusterDir);
+  const admin = makeUser(cluster, clusterDir, { name: starter, principal });
+  writeCredential(userCredential(clusterDir), admin.credential);
   const nums = Array.from({ length: nodes }, (_, i) => i + 1);
-  await enter(cluster, clusterDir, [
-    makeUser(cluster, clusterDir, { name: 'admin', principal, path }),
-    ...(await makeNodes(cluster, clusterDir, nums)),
-  ]);
+  await enter(cluster, clusterDir, [admin.holder, ...(await makeNodes(cluster, clusterDir, nums))]);
 }
+
+/** Name of the credential of who started the cluster. */
+export const starter = 'starter';
 
 /** False: nobody like that held anything. */
 export async function revoke(
