@@ -7,6 +7,7 @@ import {
   type ExitStatus,
   fail,
   findMember,
+  ics,
   ok,
   type ProcessInfo,
   type Reply,
@@ -273,6 +274,15 @@ export function createSsi(link: ClientLink): Ssi {
       traced('drain', { 'ssi.target': num }, () =>
         link.ics.call(clms, 'shutdown', num, {}, { timeoutMs: 15_000 }),
       ),
+    revoke: async (words) => {
+      const asked = await everyUp((num) =>
+        link.ics.call(ics, 'revoke', num, { revoked: [...words] }, { timeoutMs: 2_000 }),
+      );
+      if (!asked.ok) return asked;
+      // The routers tell each other: one that knows is enough.
+      const answers = [...asked.value.answers.values()];
+      return answers.some((a) => a.ok) ? ok() : (answers[0] as Reply<never>);
+    },
     bootstrap: (num) => link.ics.call(clms, 'bootstrap', num, { force: true }),
     close: () => link.close(),
   };

@@ -23,6 +23,12 @@ export type ServiceEndpoint = z.infer<typeof serviceEndpoint>;
 export const talksIn = (state: NodeState): boolean =>
   state === 'COMINGUP' || state === 'UP' || state === 'SHUTDOWN';
 
+/**
+ * What is worth nothing any more: serial numbers of certificates, and boot ids of lives of nodes. Bounded:
+ * the oldest are forgotten. Absent: nothing.
+ */
+const revoked = z.array(z.string().max(64)).max(1_024).optional();
+
 export const channelState = z.enum(['opening', 'up', 'flushing', 'down']);
 
 export const ics = defineContract('ics', 1, {
@@ -32,7 +38,7 @@ export const ics = defineContract('ics', 1, {
     summary:
       'A service of this node tells where it is reached; answered with the whole node map. Repeated after every start.',
     request: serviceEndpoint,
-    reply: z.object({ map: z.array(serviceEndpoint) }),
+    reply: z.object({ map: z.array(serviceEndpoint), revoked }),
     errnos: ['EAGAIN', 'ESTALE'],
     priority: 2,
   }),
@@ -45,7 +51,7 @@ export const ics = defineContract('ics', 1, {
       /** `digest` of the last answer, empty at first. */
       digest: z.string(),
     }),
-    reply: z.object({ map: z.array(serviceEndpoint), digest: z.string() }),
+    reply: z.object({ map: z.array(serviceEndpoint), digest: z.string(), revoked }),
     errnos: ['EAGAIN', 'ESTALE'],
     priority: 2,
     longPoll: true,
@@ -55,9 +61,18 @@ export const ics = defineContract('ics', 1, {
     callers: ['ics'],
     summary:
       "The services of the sender's node, sent from router to router when they changed and when a ping showed that the other has not got them.",
-    request: z.object({ node: endpointNode, map: z.array(serviceEndpoint) }),
+    request: z.object({ node: endpointNode, map: z.array(serviceEndpoint), revoked }),
     reply: z.undefined(),
     priority: 3,
+  }),
+  revoke: rpc({
+    callers: ['admin'],
+    summary:
+      'What is named here is refused from now on by every service of this node, and soon of every other: the routers tell each other. Idempotent.',
+    request: z.object({ revoked: z.array(z.string().max(64)).max(16) }),
+    reply: z.object({}),
+    errnos: [],
+    priority: 2,
   }),
   grant: rpc({
     callers: ['vproc@node'],

@@ -10,6 +10,7 @@ import {
   type ServiceEndpoint,
 } from '@ssi/contracts';
 import { type Clock, type Log, noLog, type Random, type Streams } from '@ssi/ports';
+import { identityOf } from './hello.ts';
 import { createIcs, type IcsEndpoint } from './ics.ts';
 import { tcpStreams } from './stream.tcp.ts';
 import type { MemoryBus } from './transport.memory.ts';
@@ -51,8 +52,11 @@ export interface Endpoint {
   readonly tcpPort: number;
   /** The bus itself, for what is not a call (key-value store, spans, heartbeats). */
   readonly nats: NatsConnection | undefined;
-  /** The node map, as the router gives it: from then on calls go direct where that is faster. */
-  setMap(map: readonly ServiceEndpoint[]): void;
+  /**
+   * The node map, as the router gives it: from then on calls go direct where that is faster. `revoked`:
+   * serial numbers of certificates, and boot ids of lives, that are worth nothing any more.
+   */
+  setMap(map: readonly ServiceEndpoint[], revoked?: readonly string[]): void;
   close(): Promise<void>;
 }
 
@@ -70,7 +74,7 @@ export async function createEndpoint(
   let tcp: TcpTransport | undefined;
   let tcpPort = 0;
   if (options.tcp) {
-    tcp = tcpTransport({ cluster, clock });
+    tcp = tcpTransport({ cluster, clock, identity: identityOf(options.credential) });
     try {
       tcpPort = await tcp.listen(options.tcp.port ?? 0, options.tcp.host);
     } catch (error) {
@@ -100,7 +104,8 @@ export async function createEndpoint(
     ),
     tcpPort,
     nats,
-    setMap: (map) => {
+    setMap: (map, revoked = []) => {
+      tcp?.setRevoked(revoked);
       tcp?.setMap(map);
       for (const e of map) ics.learn(e.node, e.service, e.bootId);
     },

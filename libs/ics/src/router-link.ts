@@ -13,7 +13,7 @@ export interface RouterLinkOptions {
   /** Where this service listens, best first; empty: bus only. */
   readonly tcp: readonly { readonly host: string; readonly port: number }[];
   /** Takes the whole map, each time it changed. */
-  readonly setMap: (map: readonly ServiceEndpoint[]) => void;
+  readonly setMap: (map: readonly ServiceEndpoint[], revoked?: readonly string[]) => void;
 }
 
 export interface RouterLink {
@@ -48,7 +48,7 @@ export function linkRouter({ ics, clock, tcp, setMap }: RouterLinkOptions): Rout
       if (mine !== round) return;
       if (reply.ok) {
         waitMs = retryMs;
-        setMap(reply.value.map);
+        setMap(reply.value.map, reply.value.revoked);
         first.resolve();
         await watch(mine);
       }
@@ -63,7 +63,7 @@ export function linkRouter({ ics, clock, tcp, setMap }: RouterLinkOptions): Rout
     while (mine === round) {
       const news = await ics.call(contract, 'watch', node, { service, digest });
       if (mine !== round || !news.ok) return;
-      if (news.value.digest !== digest) setMap(news.value.map);
+      if (news.value.digest !== digest) setMap(news.value.map, news.value.revoked);
       digest = news.value.digest;
     }
   };

@@ -1,21 +1,27 @@
 // The direct transport: each service process listens, others connect when they first have something to
 // say, to where the node map puts the service. Replies come back on the connection the call came on.
-// The first frame each way is the greeting: it keeps clusters apart that share a network.
+// The first frames are the hello (hello.ts), which says whose connection it is.
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import type { ServiceEndpoint } from '@ssi/contracts';
 import type { Clock } from '@ssi/ports';
+import { clientHello, type Hello, type Identity, type Peer, serverHello } from './hello.ts';
 import { Link } from './link.ts';
-import type { Outgoing, Receiver, Transport, Via } from './transport.ts';
+import type { Claim, Outgoing, Receiver, Transport, Via } from './transport.ts';
 
 const backoffFirstMs = 50;
 const backoffMaxMs = 2_000;
 const connectMs = 2_000;
 /** Frames that wait for a connection that is being made. */
 const waitingMax = 1_024;
+/** A connection whose hello takes longer is closed; as many more than these are not let in at a time. */
+const helloMs = 5_000;
+const strangersMax = 256;
 
 export interface TcpTransportOptions {
   readonly cluster: string;
   readonly clock: Clock;
+  /** The node's certificate; absent: whoever names the cluster is let in. */
+  readonly identity?: Identity | undefined;
 }
 
 /** A transport that listens, and is told where the others do. */
@@ -24,6 +30,8 @@ export interface TcpTransport extends Transport {
   listen(port: number, host?: string): Promise<number>;
   /** Where each service listens; replaces what was known. */
   setMap(map: readonly ServiceEndpoint[]): void;
+  /** Serial numbers of certificates that are worth nothing any more: their connections are closed. */
+  setRevoked(serials: readonly string[]): void;
 }
 
 interface Route {
@@ -40,22 +48,59 @@ interface Route {
   notBeforeMs: number;
 }
 
-export function tcpTransport({ cluster, clock }: TcpTransportOptions): TcpTransport {
-  const greeting = Buffer.from(`ssi1 ${cluster}`);
+export function tcpTransport({ cluster, clock, identity }: TcpTransportOptions): TcpTransport {
   const routes = new Map<string, Route>();
   const accepted = new Set<Socket>();
+  /** By connection, those that are past their hello with a certificate. */
+  const peers = new Map<Socket, Peer>();
+  let revoked: ReadonlySet<string> = new Set();
+  let strangers = 0;
   let receiver: Receiver | undefined;
   let server: Server | undefined;
+
+  /** Whether the connection is through its hello; one that fails is closed, and counted. */
+  const greet = (socket: Socket, link: Link, hello: Hello, frame: Uint8Array): Claim | boolean => {
+    try {
+      const { send, open, peer } = hello.take(frame);
+      if (peer && revoked.has(peer.serial)) throw new Error('hello: revoked');
+      if (send) link.send(send);
+      if (!open) return false;
+      if (!peer) return true;
+      peers.set(socket, peer);
+      socket.on('close', () => peers.delete(socket));
+      return { node: peer.node };
+    } catch {
+      receiver?.forged?.();
+      socket.destroy();
+      return false;
+    }
+  };
 
   const onAccept = (socket: Socket): void => {
     accepted.add(socket);
     socket.on('error', () => {});
-    socket.on('close', () => accepted.delete(socket));
-    let greeted = false;
+    const hello = serverHello(cluster, identity);
+    let through: Claim | boolean = false;
+    strangers++;
+    const known = (): void => {
+      timer.cancel();
+      strangers--;
+    };
+    const timer = clock.after(helloMs, () => socket.destroy());
+    socket.on('close', () => {
+      accepted.delete(socket);
+      if (!through) known();
+    });
+    if (strangers > strangersMax) {
+      socket.destroy();
+      return;
+    }
     const link = new Link(socket, (frame) => {
-      if (greeted) receiver?.frame(frame, via);
-      else if (frame.equals(greeting)) greeted = true;
-      else socket.destroy();
+      if (through) receiver?.frame(frame, via, through === true ? undefined : through);
+      else {
+        through = greet(socket, link, hello, frame);
+        if (through) known();
+      }
     });
     const via: Via = { transport: 'tcp', send: (frame) => link.send(frame) };
   };
@@ -66,17 +111,30 @@ export function tcpTransport({ cluster, clock }: TcpTransportOptions): TcpTransp
     const socket = createConnection({ ...address, timeout: connectMs });
     route.socket = socket;
     let open = false;
-    const link = new Link(socket, (frame) => receiver?.frame(frame, noWay));
+    const hello = clientHello(cluster, identity, route.node);
+    let through: Claim | boolean = false;
+    const link = new Link(socket, (frame) => {
+      if (through) receiver?.frame(frame, noWay, through === true ? undefined : through);
+      else if (identity) {
+        through = greet(socket, link, hello, frame);
+        if (through) opened();
+      }
+    });
+    const opened = (): void => {
+      open = true;
+      socket.setTimeout(0);
+      route.link = link;
+      route.backoffMs = backoffFirstMs;
+      for (const out of route.waiting.splice(0)) link.send(out.frame);
+    };
     socket.on('timeout', () => socket.destroy());
     socket.on('error', () => {});
     socket.on('connect', () => {
-      open = true;
-      socket.setTimeout(0);
       socket.setKeepAlive(true, 5_000);
-      route.link = link;
-      route.backoffMs = backoffFirstMs;
-      link.send(greeting);
-      for (const out of route.waiting.splice(0)) link.send(out.frame);
+      if (hello.first) link.send(hello.first);
+      if (identity) return;
+      through = true;
+      opened();
     });
     socket.on('close', () => {
       if (route.socket !== socket) return;
@@ -182,6 +240,10 @@ export function tcpTransport({ cluster, clock }: TcpTransportOptions): TcpTransp
           drop(route);
         }
       queueMicrotask(() => receiver?.changed('tcp'));
+    },
+    setRevoked: (serials) => {
+      revoked = new Set(serials);
+      for (const [socket, { serial }] of peers) if (revoked.has(serial)) socket.destroy();
     },
     close: async () => {
       receiver = undefined;

@@ -5,6 +5,7 @@ import {
   ics as contract,
   fail,
   findMember,
+  hash32,
   type MemberId,
   ok,
   type RequestOf,
@@ -39,6 +40,8 @@ const silenceMs = 2_000;
 const attachRetryMs = 200;
 /** A flush waits this long for local services to go by the new map; one that hangs must not fail the step. */
 const settleMs = 1_000;
+/** As the contract has it. */
+const revokedMax = 1_024;
 
 export interface RouterDeps {
   readonly ics: IcsEndpoint;
@@ -52,7 +55,7 @@ export interface RouterDeps {
   readonly tcpPort: number;
   readonly pid: number;
   /** The router's own endpoint goes by the map too. */
-  readonly setMap: (map: readonly ServiceEndpoint[]) => void;
+  readonly setMap: (map: readonly ServiceEndpoint[], revoked?: readonly string[]) => void;
 }
 
 export interface Router {
@@ -70,6 +73,7 @@ class IcsRouter implements Router {
   readonly #watchers: Watchers;
   readonly #startMs: number;
   #map: NodeMap = [];
+  #revoked: readonly string[] = [];
   #health: Health = new Map();
   #view: View | undefined;
   #self: MemberId | undefined;
@@ -81,7 +85,7 @@ class IcsRouter implements Router {
     this.#d = deps;
     this.#num = deps.ics.self.node;
     this.#startMs = deps.clock.nowMs();
-    this.#watchers = new Watchers(deps.clock, { map: [], digest: digest([]) });
+    this.#watchers = new Watchers(deps.clock, { map: [], digest: digest([]), revoked: [] });
     this.#channels = new Channels({
       clock: deps.clock,
       log: deps.log,
@@ -155,13 +159,30 @@ class IcsRouter implements Router {
   /** Takes over a map: local services and this endpoint learn it; other routers, where it is about this node. */
   #change(next: NodeMap): void {
     const before = digest(ofNode(this.#map, this.#num));
-    const known = digest(this.#map);
+    const known = this.#digest(this.#map);
     this.#map = this.#view && this.#self ? inView(next, this.#view, this.#self) : next;
-    const now = digest(this.#map);
-    if (now === known) return;
-    this.#d.setMap(this.#map);
-    this.#watchers.publish({ map: this.#map, digest: now });
+    if (this.#digest(this.#map) === known) return;
+    this.#publish();
     if (digest(ofNode(this.#map, this.#num)) === before) return;
+    for (const peer of this.#peers()) this.#tell(peer);
+  }
+
+  #publish(): void {
+    this.#d.setMap(this.#map, this.#revoked);
+    const revoked = this.#revoked;
+    this.#watchers.publish({ map: this.#map, digest: this.#digest(this.#map), revoked });
+  }
+
+  /** Of a map, and of what is revoked: whoever has another one wants news. */
+  #digest(map: NodeMap): string {
+    return digest(map) + (this.#revoked.length === 0 ? '' : hash32(this.#revoked.join()));
+  }
+
+  #revoke(more: readonly string[]): void {
+    const next = [...new Set([...this.#revoked, ...more])].sort().slice(-revokedMax);
+    if (next.join() === this.#revoked.join()) return;
+    this.#revoked = next;
+    this.#publish();
     for (const peer of this.#peers()) this.#tell(peer);
   }
 
@@ -172,11 +193,14 @@ class IcsRouter implements Router {
 
   #tell(peer: number): void {
     const map = ofNode(this.#map, this.#num).map((e) => ({ ...e }));
-    this.#d.ics.send(contract, 'map', peer, { node: this.#num, map });
+    this.#d.ics.send(contract, 'map', peer, {
+      ...{ node: this.#num, map },
+      revoked: [...this.#revoked],
+    });
   }
 
   async #pingAll(): Promise<void> {
-    const own = digest(ofNode(this.#map, this.#num));
+    const own = this.#digest(ofNode(this.#map, this.#num));
     for (const peer of this.#peers()) {
       this.#d.ics.probe(peer, contract.name);
       void this.#d.ics.call(contract, 'ping', peer, { digest: own }).then((reply) => {
@@ -247,15 +271,24 @@ class IcsRouter implements Router {
       watch: async (request, call) => {
         if (call.from.node !== this.#num) return fail('ESTALE', 'not a service of this node');
         const news = await this.#watchers.wait(request.service, request.digest, call.signal);
-        return ok({ map: news.map.map((e) => ({ ...e })), digest: news.digest });
+        return ok({
+          ...{ map: news.map.map((e) => ({ ...e })), digest: news.digest },
+          revoked: [...news.revoked],
+        });
       },
-      map: ({ node, map }, call) => {
-        if (node === call.from.node && node !== this.#num)
+      map: ({ node, map, revoked }, call) => {
+        if (node === call.from.node && node !== this.#num) {
           this.#change(withNode(this.#map, node, map));
+          if (revoked) this.#revoke(revoked);
+        }
         return ok();
       },
+      revoke: ({ revoked }) => {
+        this.#revoke(revoked);
+        return ok({});
+      },
       ping: (request, call) => {
-        const held = digest(ofNode(this.#map, call.from.node));
+        const held = this.#digest(ofNode(this.#map, call.from.node));
         return ok({ mapWanted: held !== request.digest });
       },
       grant: ({ peer }) => this.#grant(peer),
@@ -283,7 +316,7 @@ class IcsRouter implements Router {
     if (ofNode(this.#map, node).length >= servicesMax)
       return fail('EAGAIN', `${servicesMax} services are registered`);
     this.#change(withService(this.#map, entry));
-    return ok({ map: this.#map.map((e) => ({ ...e })) });
+    return ok({ map: this.#map.map((e) => ({ ...e })), revoked: [...this.#revoked] });
   }
 
   #grant(peer: number) {

@@ -9,6 +9,7 @@ const waitMaxMs = 30_000;
 export interface MapReply {
   readonly map: NodeMap;
   readonly digest: string;
+  readonly revoked: readonly string[];
 }
 
 interface Waiting {

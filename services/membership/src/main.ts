@@ -72,11 +72,15 @@ const telemetry = await startTelemetry({
 });
 
 // Known to the router, this service is reached directly too: with the broker away everything local goes on.
+let revoked: readonly string[] = [];
 const router = linkRouter({
   ics,
   clock,
   tcp: env.addresses.map((host) => ({ host, port: tcpPort })),
-  setMap,
+  setMap: (map, gone = []) => {
+    revoked = gone;
+    setMap(map, gone);
+  },
 });
 const heartbeats = await openHeartbeats({
   cluster: env.cluster,
@@ -86,6 +90,7 @@ const heartbeats = await openHeartbeats({
   random,
   log,
   portsFile: `${env.nodeDir}/heartbeat-ports.json`,
+  isRevoked: (bootId) => revoked.includes(bootId),
 });
 const membership = await createMembership({
   config: {

@@ -1,8 +1,10 @@
 // ssi node start|stop|kill N: single nodes of a cluster that `ssi up` started on this machine.
-import { type Failure, ok, type Reply } from '@ssi/contracts';
+import { clusterDir } from '@ssi/client';
+import { type Failure, fail, ok, type Reply } from '@ssi/contracts';
 import type { Command } from 'commander';
 import { nodeArgument } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
+import { hasAuthority, revokeNode } from '../security/authority.ts';
 import type { Shell } from '../shell.ts';
 import { localCluster } from '../up/bring-up.ts';
 import { killOneNode, startOneNode, stopOneNode } from '../up/cluster.ts';
@@ -24,6 +26,15 @@ const killed: Act = async (name, num) => {
   const reply = await killOneNode(name, num);
   if (!reply.ok) return reply;
   return ok(reply.value.wasRunning ? `node ${num} is killed` : `node ${num} was not running`);
+};
+
+const revoked: Act = async (name, num) => {
+  const cluster = localCluster(name);
+  if (!cluster.ok) return cluster;
+  if (!hasAuthority(clusterDir(name)))
+    return fail('EOPNOTSUPP', "what this cluster is entered with is its bus's own password");
+  const reply = await revokeNode(cluster.value, clusterDir(name), num);
+  return reply.ok ? ok(`node ${num} is cut off; it joins again with a new token`) : reply;
 };
 
 function subcommand(parent: Command, shell: Shell, verb: string, summary: string, act: Act): void {
@@ -64,4 +75,11 @@ Examples:
     stopped,
   );
   subcommand(command, shell, 'kill', 'SIGKILL of everything in a node', killed);
+  subcommand(
+    command,
+    shell,
+    'revoke',
+    'take what a node holds back: nobody hears it any more',
+    revoked,
+  );
 };

@@ -69,7 +69,9 @@ async function take(cluster: ClusterFile, name: string): Promise<Reply<string>> 
   const isTheirs = (h: { node: number; name?: string | undefined }): boolean =>
     h.node === 0 && h.name === name;
   const found = await revoke(cluster, clusterDir(cluster.name), isTheirs);
-  return found ? ok('') : fail('ENOENT', `nobody holds a credential as ${name}; ssi user list`);
+  return found.length > 0
+    ? ok('')
+    : fail('ENOENT', `nobody holds a credential as ${name}; ssi user list`);
 }
 
 function list(cluster: ClusterFile): string {

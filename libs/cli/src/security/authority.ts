@@ -1,9 +1,17 @@
 // Gives credentials out and takes them back, where the cluster was started: keeps the register and the
 // users of the bus, which the server reads again at a signal. A key that is struck out is cut off there
 // and then. [nats-server: configuration reload]
+import { X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import type { ClusterFile } from '@ssi/client';
-import { type Credential, type Principal, principalName } from '@ssi/contracts';
+import { type ClusterFile, connect } from '@ssi/client';
+import {
+  type Credential,
+  fail,
+  findMember,
+  type Principal,
+  principalName,
+  type Reply,
+} from '@ssi/contracts';
 import { signal } from '../up/host.ts';
 import { caCertificate, certifyBus, certifyNode, createCa, createKeys } from './certificates.ts';
 import {
@@ -54,8 +62,14 @@ const enter = (cluster: Cluster, clusterDir: string, entered: Holder[]): Promise
     ...entered,
   ]);
 
-const nodeHolders = (num: number, keys: Readonly<Record<string, string>>): Holder[] =>
-  Object.entries(keys).map(([service, key]) => ({ node: num, service, key }));
+function nodeHolders(
+  num: number,
+  keys: Readonly<Record<string, string>>,
+  certificate: string,
+): Holder[] {
+  const serial = new X509Certificate(certificate).serialNumber;
+  return Object.entries(keys).map(([service, key]) => ({ node: num, service, key, serial }));
+}
 
 /** Who looks at the cluster from a machine that joined it: nobody's user. */
 const onlooker = principalName({ role: 'read', uid: 65_534, gid: 65_534 });
@@ -69,7 +83,7 @@ export async function admitNode(
 ): Promise<{ certificate: string; person: string }> {
   const certificate = await certifyNode(clusterDir, cluster.name, q.num, q.publicKey);
   await enter(cluster, clusterDir, [
-    ...nodeHolders(q.num, q.keys),
+    ...nodeHolders(q.num, q.keys, certificate),
     { node: 0, service: onlooker, key: q.user, name: nodeUser(q.num) },
   ]);
   return { certificate, person: onlooker };
@@ -83,11 +97,10 @@ async function makeNodes(
 ): Promise<Holder[]> {
   const made = nums.map(async (num) => {
     const keys = createNodeKeys();
-    writeNodeCredentials(clusterDir, keys, {
-      ...{ cluster: cluster.name, num, ca: caCertificate(clusterDir) },
-      certificate: await certifyNode(clusterDir, cluster.name, num, keys.publicKey),
-    });
-    return nodeHolders(num, publicKeys(keys));
+    const certificate = await certifyNode(clusterDir, cluster.name, num, keys.publicKey);
+    const ca = caCertificate(clusterDir);
+    writeNodeCredentials(clusterDir, keys, { cluster: cluster.name, num, ca, certificate });
+    return nodeHolders(num, publicKeys(keys), certificate);
   });
   return (await Promise.all(made)).flat();
 }
@@ -152,16 +165,43 @@ export async function issueFirst(
 /** Name of the credential of who started the cluster. */
 export const starter = 'starter';
 
-/** False: nobody like that held anything. */
+/** Those who held something and hold it no longer. */
 export async function revoke(
   cluster: Cluster,
   clusterDir: string,
   who: (holder: Holder) => boolean,
-): Promise<boolean> {
-  let found = false;
+): Promise<Holder[]> {
+  let found: Holder[] = [];
   await change(cluster, clusterDir, (holders) => {
-    found = holders.some(who);
+    found = holders.filter(who);
     return holders.filter((h) => !who(h));
   });
   return found;
+}
+
+/**
+ * A node loses its place on the bus, then its certificate, its life, and the person there. ENOENT: no
+ * credential was given for it. It is DOWN as soon as the others miss its heartbeats.
+ */
+export async function revokeNode(
+  cluster: Cluster,
+  clusterDir: string,
+  num: number,
+): Promise<Reply<undefined>> {
+  const isIts = (h: Holder): boolean =>
+    h.node === num || (h.node === 0 && h.name === nodeUser(num));
+  const held = await revoke(cluster, clusterDir, isIts);
+  if (held.length === 0) return fail('ENOENT', `node ${num} holds no credential of this cluster`);
+  const connected = await connect({ cluster: cluster.name });
+  if (!connected.ok) return connected;
+  const ssi = connected.value;
+  try {
+    const view = await ssi.view();
+    if (!view.ok) return view;
+    const life = findMember(view.value, num)?.incarnation.bootId;
+    const serials = held.flatMap((h) => h.serial ?? []);
+    return await ssi.revoke([...new Set([...serials, ...(life === undefined ? [] : [life])])]);
+  } finally {
+    await ssi.close();
+  }
 }

@@ -24,6 +24,8 @@ const holder = z.object({
   service: z.string(),
   /** Public nkey. */
   key: z.string(),
+  /** Of a service: serial number of its node's certificate. */
+  serial: z.string().optional(),
   /** Of a person: the name it was given. */
   name: z.string().optional(),
 });

@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { type ClusterFile, clusterDir, clustersDir, connect, readClusterFile } from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { hasAuthority, issueFirst, issueNode, usersPath } from '../security/authority.ts';
+import { readHolders } from '../security/register.ts';
 import { startNats, startRedis } from './bus.ts';
 import { cgroupRoot, removeCgroup } from './cgroup.ts';
 import { isAlive, stopProcess, tool } from './host.ts';
@@ -214,8 +215,11 @@ export async function startOneNode(name: string, num: number): NodeReply<Cluster
   const entry = cluster.nodes.find((n) => n.num === num);
   if (entry && isAlive(entry)) return fail('EEXIST', `node ${num} runs already`);
   if (entry) await stopNode(cluster, entry);
-  else if (hasAuthority(clusterDir(name))) await issueNode(cluster, clusterDir(name), num);
-  const started = await startNode(cluster, clusterDir(name), num);
+  const dir = clusterDir(name);
+  // A new one, or one whose credentials were taken back.
+  if (hasAuthority(dir) && !readHolders(dir).some((h) => h.node === num))
+    await issueNode(cluster, dir, num);
+  const started = await startNode(cluster, dir, num);
   if (!started.ok) return started;
   const nodes = [...cluster.nodes.filter((n) => n.num !== num), started.value];
   const next = { ...cluster, nodes: nodes.sort((a, b) => a.num - b.num) };

@@ -32,6 +32,8 @@ export async function openHeartbeats(q: {
    * over listens on the same ones. Absent: any free ones.
    */
   portsFile?: string;
+  /** Boot id of a life that is not to be heard any more, whatever it says. */
+  isRevoked?: (bootId: string) => boolean;
 }): Promise<Heartbeats> {
   const { cluster, num, nats, clock, log } = q;
   const channel = q.random.hex(8);
@@ -57,6 +59,7 @@ export async function openHeartbeats(q: {
     // Its own, back from the bus. Another machine's with this number is heard: that is how it learns.
     if (message.from.num !== from || fromChannel === channel) return;
     if (claimed !== undefined && claimed !== from) return;
+    if (q.isRevoked?.(message.from.incarnation.bootId)) return;
     if (copies.take(from, fromChannel, number)) handler(message);
   }
 
