@@ -95,6 +95,7 @@ export function createIcs(options: IcsOptions): IcsEndpoint {
   for (const transport of transports)
     transport.open({
       frame: (bytes, via, claim) => {
+        if (claim && !server.mayEnter(claim)) return;
         const f = decodeFrame(bytes);
         if (!f) garbage++;
         else if (claim && !isTrue(claim, f)) forged++;

@@ -20,6 +20,8 @@ export interface RunnerDeps {
 export class Runner {
   readonly #d: RunnerDeps;
   started = 0;
+  /** Requests that are not what the contract says. */
+  malformed = 0;
 
   constructor(deps: RunnerDeps) {
     this.#d = deps;
@@ -63,10 +65,14 @@ export class Runner {
     try {
       body = decodeBody(f.body);
     } catch {
+      this.malformed++;
       return fail('EBADMSG', 'the request cannot be decoded');
     }
     const parsed = entry.definition.request.safeParse(body);
-    if (!parsed.success) return fail('EBADMSG', `${f.contract}.${f.op}: ${parsed.error.message}`);
+    if (!parsed.success) {
+      this.malformed++;
+      return fail('EBADMSG', `${f.contract}.${f.op}: ${parsed.error.message}`);
+    }
     if (f.traceparent !== undefined)
       entry.span = rpcSpan({
         tracer: this.#d.tracer,

@@ -16,6 +16,7 @@ import {
 } from '@ssi/contracts';
 import type { Clock, Log, ServeOptions, Timer } from '@ssi/ports';
 import { emptyBody } from './frame.ts';
+import { Guests } from './guests.ts';
 import { Runner } from './runner.ts';
 import {
   type CallerChannel,
@@ -67,6 +68,7 @@ export class Server {
   #refused = 0;
   #throttled = 0;
   #denied = 0;
+  readonly #guests = new Guests();
 
   constructor(deps: ServerDeps) {
     this.#d = deps;
@@ -91,6 +93,8 @@ export class Server {
       refused: this.#refused,
       throttled: this.#throttled,
       denied: this.#denied,
+      malformed: this.#runner.malformed,
+      flooded: this.#guests.flooded,
       replies: this.#replies,
       inWork,
     };
@@ -109,6 +113,11 @@ export class Server {
 
   #versions(contract: string): readonly Served[] {
     return this.#served.get(contract) ?? [];
+  }
+
+  /** Whether a frame of theirs is looked at now. */
+  mayEnter(who: { readonly node: number; readonly service?: string | undefined }): boolean {
+    return this.#guests.mayEnter(who, this.#d.clock.nowMs());
   }
 
   frame(f: CallFrame, via: Via): void {
@@ -140,6 +149,7 @@ export class Server {
       return;
     }
     const channel = this.#channel(f);
+    if (!channel) return;
     if (f.lowWater > channel.lowWater) this.#raise(channel, f.lowWater);
     if (f.finished.length > 0) this.#finished(channel, f.finished);
     if (f.kind === frameKind.ack || f.seq < 1) return;
@@ -149,8 +159,12 @@ export class Server {
       return;
     }
     if (f.seq > channel.next) {
-      if (channel.held.size < heldMax || channel.held.has(f.seq))
+      const { length } = f.body;
+      const room = channel.held.size < heldMax && this.#guests.mayWait(f.from, length);
+      if (room && !channel.held.has(f.seq)) {
+        this.#guests.waiting(f.from, length);
         channel.held.set(f.seq, { frame: f, via });
+      }
       return;
     }
     if (this.#admit(channel, f, via)) this.#drain(channel);
@@ -170,10 +184,14 @@ export class Server {
     for (const channel of [...this.#channels.values()]) this.#forgetChannel(channel);
   }
 
-  #channel(f: CallFrame): CallerChannel {
-    const key = `${f.from.bootId}/${f.channel}`;
+  /** undefined: the caller has too many. */
+  #channel(f: CallFrame): CallerChannel | undefined {
+    // A boot id alone is not vouched for.
+    const key = `${f.from.node}-${f.from.service}/${f.from.bootId}/${f.channel}`;
     let channel = this.#channels.get(key);
     if (!channel) {
+      if (!this.#guests.mayOpenChannel(f.from)) return undefined;
+      this.#guests.channels(f.from, 1);
       channel = {
         key,
         from: f.from,
@@ -202,7 +220,7 @@ export class Server {
     channel.lowWater = mark;
     if (channel.next >= mark) return;
     channel.next = mark;
-    for (const seq of [...channel.held.keys()]) if (seq < mark) channel.held.delete(seq);
+    for (const seq of [...channel.held.keys()]) if (seq < mark) this.#unhold(channel, seq);
     this.#drain(channel);
   }
 
@@ -224,11 +242,17 @@ export class Server {
     }
   }
 
+  #unhold(channel: CallerChannel, seq: number): void {
+    const early = channel.held.get(seq);
+    if (early && channel.held.delete(seq))
+      this.#guests.waiting(channel.from, -early.frame.body.length);
+  }
+
   #drain(channel: CallerChannel): void {
     for (;;) {
       const early = channel.held.get(channel.next);
       if (!early) return;
-      channel.held.delete(channel.next);
+      this.#unhold(channel, channel.next);
       if (!this.#admit(channel, early.frame, early.via)) return;
     }
   }
@@ -250,6 +274,7 @@ export class Server {
     const definition = served.contract.ops[f.op];
     const lane = served.lanes[f.priority as 0 | 1 | 2 | 3];
     const full =
+      !this.#guests.mayCall(f.from) ||
       this.#replies >= repliesMax ||
       this.#replyBytes >= replyBytesMax ||
       lane.queue.length >= served.queueMax ||
@@ -286,6 +311,7 @@ export class Server {
     };
     channel.entries.set(f.seq, entry);
     this.#replies++;
+    this.#guests.calls(f.from, 1);
     this.#runner.enter(entry);
     // Its caller need not ask soon whether it arrived.
     if (definition.longPoll && !entry.result)
@@ -326,6 +352,7 @@ export class Server {
   #forget(channel: CallerChannel, seq: number, entry: Entry): void {
     channel.entries.delete(seq);
     this.#replies--;
+    this.#guests.calls(channel.from, -1);
     this.#replyBytes -= entry.result?.length ?? 0;
     if (entry.state === 'done') return;
     entry.dropped = true;
@@ -334,8 +361,8 @@ export class Server {
 
   #forgetChannel(channel: CallerChannel): void {
     for (const [seq, entry] of channel.entries) this.#forget(channel, seq, entry);
-    channel.held.clear();
-    this.#channels.delete(channel.key);
+    for (const seq of [...channel.held.keys()]) this.#unhold(channel, seq);
+    if (this.#channels.delete(channel.key)) this.#guests.channels(channel.from, -1);
   }
 
   #sweep(): void {

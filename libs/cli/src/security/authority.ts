@@ -2,7 +2,7 @@
 // users of the bus, which the server reads again at a signal. A key that is struck out is cut off there
 // and then. [nats-server: configuration reload]
 import { X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { type ClusterFile, connect } from '@ssi/client';
 import {
   type Credential,
@@ -12,7 +12,7 @@ import {
   principalName,
   type Reply,
 } from '@ssi/contracts';
-import { signal } from '../up/host.ts';
+import { isAlive, signal, until } from '../up/host.ts';
 import { caCertificate, certifyBus, certifyNode, createCa, createKeys } from './certificates.ts';
 import {
   createNodeKeys,
@@ -24,6 +24,8 @@ import {
 } from './holder.ts';
 import { authorityDir, busUsers, changeHolders, type Holder } from './register.ts';
 
+/** Where the cluster's nats-server writes what it does. */
+export const natsLog = (clusterDir: string): string => `${clusterDir}/nats.log`;
 /** Included by the configuration of the cluster's nats-server. */
 export const usersPath = (clusterDir: string): string => `${authorityDir(clusterDir)}/users.conf`;
 /** Key and certificate of the bus, and of who takes joining nodes in. */
@@ -49,7 +51,26 @@ async function change(
     return next;
   });
   const server = cluster.processes.find((p) => p.name === 'nats-server');
-  if (server) signal(server, 'SIGHUP');
+  if (!server || !isAlive(server)) return;
+  const log = natsLog(clusterDir);
+  const before = statSync(log, { throwIfNoEntry: false })?.size ?? 0;
+  signal(server, 'SIGHUP');
+  // What is given is good, and what is taken is cut off, when this returns.
+  await until(
+    () => /Reloaded server configuration|Failed to reload/.test(readFrom(log, before)),
+    reloadMs,
+  );
+}
+
+/** It takes some milliseconds. */
+const reloadMs = 2_000;
+
+function readFrom(path: string, offset: number): string {
+  try {
+    return readFileSync(path).subarray(offset).toString();
+  } catch {
+    return '';
+  }
 }
 
 const samePlace = (a: Holder, b: Holder): boolean =>

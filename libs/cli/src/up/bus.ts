@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, relative } from 'node:path';
 import { fail, ok, type Reply } from '@ssi/contracts';
+import { natsLog } from '../security/authority.ts';
 import { type HostProcess, startDetached, tool, until } from './host.ts';
 
 export interface StartedServer {
@@ -73,7 +74,7 @@ export async function startNats(dir: string, address: string, users: string): Pr
   const data = `${dir}/nats`;
   mkdirSync(data, { recursive: true, mode: 0o700 });
   writeNatsConfig(`${data}/nats.conf`, { listen: `${address}:-1`, dataDir: data, users });
-  const logPath = `${dir}/nats.log`;
+  const logPath = natsLog(dir);
   const { process } = startDetached(tool('nats-server'), ['-c', `${data}/nats.conf`], { logPath });
   let port: string | undefined;
   const started = await until(() => {
