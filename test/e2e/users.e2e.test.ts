@@ -1,10 +1,17 @@
 // People with credentials of their own: what each role may, whose processes are whose, and how soon a
 // credential that is taken back is worth nothing.
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { connect, type Ssi } from '@ssi/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canRunNative, runSsi, startCluster, type TestCluster } from '../harness/cluster.ts';
+import {
+  canRunNative,
+  runSsi,
+  startCluster,
+  type TestCluster,
+  waitForStates,
+} from '../harness/cluster.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 
 describe.skipIf(!canRunNative)('end to end: people and their roles', { timeout: 180_000 }, () => {
@@ -105,5 +112,31 @@ describe.skipIf(!canRunNative)('end to end: people and their roles', { timeout: 
     expect(takenMs - revokedMs).toBeLessThan(1_000);
     await ssi.close();
     expect((await as(dave, 'ps')).stderr).toContain('EACCES');
+  });
+
+  test('a revoked node: off the bus and off every direct connection within a second, DOWN, and back with new keys', async () => {
+    const guard = cluster.file().nodes.find((n) => n.num === 1)?.pid ?? 0;
+    /** Direct connections of node 1 with node 2, of any service. */
+    const { prefix } = cluster.file().network ?? {};
+    const direct = (): number =>
+      execFileSync('nsenter', ['-t', String(guard), '-n', 'ss', '-tnH', 'state', 'established'])
+        .toString()
+        .split('\n')
+        .filter((line) => line.includes(`${prefix}.2:`)).length;
+    await waitUntil('the nodes talk directly', () => direct() > 0, 20_000);
+    const started = await cluster.json<{ pid: number }>(
+      ...['run', '--node', '2', '--detach', '--json', '--', '/bin/sleep', '1000'],
+    );
+    expect((await cluster.ssi('node', 'start', '3')).code).toBe(0);
+    await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' }, 30_000);
+    expect((await cluster.ssi('node', 'revoke', '2')).code).toBe(0);
+    const revokedMs = performance.now();
+    await waitUntil('no direct connection is left', () => direct() === 0, 10_000);
+    expect(performance.now() - revokedMs).toBeLessThan(1_000);
+    await waitForStates(cluster, { 2: 'DOWN' }, 20_000);
+    expect((await cluster.ssi('kill', String(started.pid))).stderr).toMatch(/ESRCH|EHOSTDOWN/);
+    await cluster.ssi('node', 'stop', '2');
+    expect((await cluster.ssi('node', 'start', '2')).code).toBe(0);
+    await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' }, 30_000);
   });
 });

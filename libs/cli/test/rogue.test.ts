@@ -114,7 +114,9 @@ async function frameOf(as: {
 beforeAll(async () => {
   file = { name: cluster, processes: [] };
   await issueFirst(file, dir, 3);
-  const started = await startNats(dir, '127.0.0.1', usersPath(dir));
+  const started = await startNats(dir, {
+    ...{ address: '127.0.0.1', users: usersPath(dir), isOpen: true },
+  });
   if (!started.ok) throw new Error(started.detail);
   file.nats = started.value.url;
   file.processes.push({ name: 'nats-server', ...started.value.process });

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect as connectNats, nkeyAuthenticator } from '@nats-io/transport-node';
 import { type Credential, eventSubject, fail, libraryInbox, ok, type Reply } from '@ssi/contracts';
-import { createEndpoint } from '@ssi/ics';
+import { busTls, createEndpoint } from '@ssi/ics';
 import type { Random } from '@ssi/ports';
 import { natsSpanStore, spanStream, startTelemetry } from '@ssi/telemetry';
 import { clientClock } from './clock.ts';
@@ -124,11 +124,12 @@ export async function probeBus(
   held?: Credential,
 ): Promise<Reply<BusProbe, 'ECONNREFUSED'>> {
   try {
-    const { username, password, host } = new URL(url);
+    const { username, password, host, protocol } = new URL(url);
     const nats = await connectNats({
       servers: host,
       timeout: waitMs,
       maxReconnectAttempts: 0,
+      ...(protocol === 'tls:' && { tls: busTls(held) }),
       ...(held && {
         authenticator: nkeyAuthenticator(new TextEncoder().encode(held.seed)),
         inboxPrefix: libraryInbox(held.cluster, held),

@@ -1,7 +1,13 @@
 // What a service's main.ts or a client opens: the bus, the direct transport, streams, and ICS over them.
-import { connect, type NatsConnection, nkeyAuthenticator } from '@nats-io/transport-node';
+import {
+  connect,
+  type NatsConnection,
+  nkeyAuthenticator,
+  type TlsOptions,
+} from '@nats-io/transport-node';
 import type { Tracer } from '@opentelemetry/api';
 import {
+  busHost,
   type Credential,
   fail,
   libraryInbox,
@@ -117,14 +123,19 @@ export async function createEndpoint(
 }
 
 /** Servers and credentials out of one text. */
-function parseBus(text: string): { servers: string[]; user?: string; pass?: string } {
+function parseBus(text: string): { servers: string[]; tls: boolean; user?: string; pass?: string } {
   const urls = text.split(',').map((part) => new URL(part.trim()));
   const servers = urls.map((u) => u.host);
+  const tls = urls.some((u) => u.protocol === 'tls:');
   const first = urls.find((u) => u.username !== '');
-  if (!first) return { servers };
+  if (!first) return { servers, tls };
   const user = decodeURIComponent(first.username);
-  return { servers, user, pass: decodeURIComponent(first.password) };
+  return { servers, tls, user, pass: decodeURIComponent(first.password) };
 }
+
+/** How a bus is known whose URL is tls://: by the cluster's own authority, where there is one. */
+export const busTls = (held: Credential | undefined): TlsOptions =>
+  held ? Object.assign({ ca: held.ca }, { servername: busHost(held.cluster) }) : {};
 
 async function connectBus(
   text: string,
@@ -146,6 +157,7 @@ async function connectBus(
     ...credentials,
     name,
     inboxPrefix: q.inboxPrefix,
+    ...(bus.tls && { tls: busTls(q.credential) }),
     maxReconnectAttempts: -1,
     reconnectTimeWait: reconnectWaitMs,
     waitOnFirstConnect: q.busWaitMs === undefined,

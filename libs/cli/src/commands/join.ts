@@ -20,7 +20,7 @@ export const define: Define = (command, shell) => {
     .addHelpText(
       'after',
       `
-The bus must be reachable from here: start the cluster with "ssi up --nats URL" for that. Without --detach
+The bus must be reachable from here: start the cluster with "ssi up --listen ADDRESS" for that. Without --detach
 the node stays until Ctrl-C, and then leaves in good order. "ssi down" on this machine ends a detached one.
 
 Examples:

@@ -1,5 +1,6 @@
 // ssi up: a cluster on this machine, each node in namespaces of its own, on a bus of its own.
 
+import { isIPv4 } from 'node:net';
 import type { ClusterFile } from '@ssi/client';
 import { fail } from '@ssi/contracts';
 import { InvalidArgumentError } from 'commander';
@@ -13,6 +14,7 @@ interface Options {
   readonly detach?: boolean;
   readonly embedded?: boolean;
   readonly nats?: string;
+  readonly listen?: string;
   readonly pidBits: 14 | 16;
   readonly json?: boolean;
   readonly cluster?: string;
@@ -23,6 +25,11 @@ function nodesArgument(text: string): number {
   if (!/^\d+$/.test(text) || count < 1 || count > nodesMax)
     throw new InvalidArgumentError(`A cluster on one machine has 1 to ${nodesMax} nodes.`);
   return count;
+}
+
+function addressArgument(text: string): string {
+  if (isIPv4(text)) return text;
+  throw new InvalidArgumentError('An IPv4 address of this machine, as 10.0.0.1.');
 }
 
 function pidBitsArgument(text: string): 14 | 16 {
@@ -37,6 +44,11 @@ export const define: Define = (command, shell) => {
   command
     .option('-n, --nodes <count>', 'how many nodes', nodesArgument, 3)
     .option('-d, --detach', 'return when all nodes are UP, and leave the cluster running')
+    .option(
+      '--listen <address>',
+      'of this machine, for the bus: by TLS, so that other machines can join',
+      addressArgument,
+    )
     .option('--nats <url>', 'use this bus instead of starting one')
     .option('--pid-bits <bits>', 'size of the pid range of a node', pidBitsArgument, 16)
     .option('--json', 'as JSON: {cluster,mode,nodes:[{num,name,address}]}')
@@ -64,6 +76,7 @@ Examples:
           nodes: options.nodes,
           pidBits: options.pidBits,
           nats: options.nats,
+          listen: options.listen,
           signal: shell.interrupted,
           onProgress: (text) => shell.note(`up: ${text}`),
         });

@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, relative } from 'node:path';
 import { fail, ok, type Reply } from '@ssi/contracts';
-import { natsLog } from '../security/authority.ts';
+import { busCertificatePath, busKeyPath, natsLog } from '../security/authority.ts';
 import { type HostProcess, startDetached, tool, until } from './host.ts';
 
 export interface StartedServer {
@@ -23,6 +23,8 @@ export interface NatsSettings {
   readonly dataDir: string;
   /** A file with the bus's users, read again at SIGHUP. */
   readonly users: string;
+  /** Files of its key and certificate: then whoever connects does so by TLS. */
+  readonly tls?: { readonly key: string; readonly certificate: string };
   /** Port of the health check, on the loopback interface; absent: none. */
   readonly healthPort?: number;
 }
@@ -37,6 +39,7 @@ export const writeNatsConfig = (path: string, q: NatsSettings): void =>
       `jetstream { store_dir: "${q.dataDir}", max_memory_store: 256MB, sync_interval: always }`,
       // A path with a slash in front would be taken as relative too. [nats-server: include]
       `include "${relative(dirname(path), q.users)}"`,
+      ...(q.tls ? [`tls { key_file: "${q.tls.key}", cert_file: "${q.tls.certificate}" }`] : []),
       ...(q.healthPort === undefined ? [] : [`http: "127.0.0.1:${q.healthPort}"`]),
       'max_payload: 1MB',
       'write_deadline: "10s"',
@@ -70,20 +73,28 @@ export const writeRedisConfig = (path: string, q: RedisSettings): void =>
     ].join('\n'),
   );
 
-export async function startNats(dir: string, address: string, users: string): Promise<Started> {
+/** `isOpen`: the address is one that other machines reach, so what goes there is encrypted. */
+export async function startNats(
+  dir: string,
+  { address, users, isOpen }: { address: string; users: string; isOpen: boolean },
+): Promise<Started> {
   const data = `${dir}/nats`;
   mkdirSync(data, { recursive: true, mode: 0o700 });
-  writeNatsConfig(`${data}/nats.conf`, { listen: `${address}:-1`, dataDir: data, users });
+  writeNatsConfig(`${data}/nats.conf`, {
+    ...{ listen: `${address}:-1`, dataDir: data, users },
+    ...(isOpen && { tls: { key: busKeyPath(dir), certificate: busCertificatePath(dir) } }),
+  });
   const logPath = natsLog(dir);
   const { process } = startDetached(tool('nats-server'), ['-c', `${data}/nats.conf`], { logPath });
   let port: string | undefined;
   const started = await until(() => {
     const file = readdirSync(data).find((f) => f.endsWith('.ports'));
-    if (file) port = /"nats:\/\/[^"]*:(\d+)"/.exec(readFileSync(`${data}/${file}`, 'utf8'))?.[1];
+    if (file)
+      port = /"(?:nats|tls):\/\/[^"]*:(\d+)"/.exec(readFileSync(`${data}/${file}`, 'utf8'))?.[1];
     return port !== undefined;
   }, 10_000);
   if (!started || !process) return fail('EIO', `nats-server did not start; see ${logPath}`);
-  return ok({ url: `nats://${address}:${port}`, process });
+  return ok({ url: `${isOpen ? 'tls' : 'nats'}://${address}:${port}`, process });
 }
 
 const freePort = (address: string): Promise<number> =>

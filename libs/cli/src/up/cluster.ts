@@ -16,6 +16,8 @@ export interface UpOptions {
   readonly name: string;
   readonly nodes: number;
   readonly pidBits: 14 | 16;
+  /** Address for the bus that other machines reach; absent: this machine's own network. */
+  readonly listen?: string | undefined;
   /** Use this NATS instead of starting one. */
   readonly nats?: string | undefined;
   /** Given up: what was started is taken down again. */
@@ -66,7 +68,7 @@ export async function up(options: UpOptions): Promise<Reply<ClusterFile>> {
 async function startParts(
   cluster: ClusterFile,
   dir: string,
-  { name, nats, nodes, signal, onProgress }: UpOptions,
+  { name, nats, listen, nodes, signal, onProgress }: UpOptions,
 ): Promise<Reply<ClusterFile>> {
   const parts: [string, () => Promise<Reply<unknown>>][] = [];
   let address = '127.0.0.1';
@@ -87,7 +89,13 @@ async function startParts(
       'nats-server',
       () =>
         issueFirst(cluster, dir, nodes)
-          .then(() => startNats(dir, address, usersPath(dir)))
+          .then(() =>
+            startNats(dir, {
+              address: listen ?? address,
+              users: usersPath(dir),
+              isOpen: listen !== undefined,
+            }),
+          )
           .then(
             keep((started) => {
               cluster.nats = started.url;
