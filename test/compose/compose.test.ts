@@ -1,5 +1,6 @@
 // compose.yaml as a newcomer starts it: three nodes of four containers each. What is done to one container
 // is nobody else's business; what is done to a node's four is a power loss of that node.
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { value } from '../harness/busy.ts';
 import { type ComposeCluster, docker, startCompose } from '../harness/compose.ts';
@@ -28,7 +29,7 @@ describe('compose', { timeout: 150_000 }, () => {
     await cluster.waitForStates({ 1: 'UP', 2: 'UP', 3: 'UP' });
     const health = await cluster.health();
     const wanted = [
-      ...['nats', 'redis'],
+      ...['nats', 'redis', 'otlp'],
       ...nums.flatMap((n) => [`node${n}`, ...services.map((s) => `node${n}-${s}`)]),
     ];
     expect(wanted.filter((s) => health.get(s) !== 'healthy')).toEqual([]);
@@ -72,6 +73,26 @@ describe('compose', { timeout: 150_000 }, () => {
       spans.filter((s) => s.node > 0).map((s) => `node${s.node}-${s.service}`),
     );
     expect(containers.size).toBeGreaterThanOrEqual(4);
+  });
+
+  test('spans of other programs come in by OTLP and show in the same store', async () => {
+    const port = (await cluster.compose('port', 'otlp', '4318')).trim().split(':').at(-1);
+    const traceId = randomBytes(16).toString('hex');
+    const attributes = [{ key: 'service.name', value: { stringValue: 'elsewhere' } }];
+    const now = `${Date.now()}000000`;
+    const span = { traceId, spanId: '1'.repeat(16), name: 'outside' };
+    const spans = [{ ...span, startTimeUnixNano: now, endTimeUnixNano: now }];
+    const response = await fetch(`http://127.0.0.1:${port}/v1/traces`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        resourceSpans: [{ resource: { attributes }, scopeSpans: [{ spans }] }],
+      }),
+    });
+    expect(response.status).toBe(200);
+    expect(value(await cluster.ssi.trace(traceId))).toMatchObject([
+      { name: 'outside', service: 'elsewhere', node: 0 },
+    ]);
   });
 
   test('NATS stands still for 10 s: nothing dies, nothing freezes, no membership changes', async () => {

@@ -112,6 +112,12 @@ export const commandTable: readonly CommandEntry[] = [
     () => import('./commands/trace.ts'),
   ),
 
+  seeing(
+    'collect',
+    'take spans of other programs in, by OTLP',
+    () => import('./commands/collect.ts'),
+  ),
+
   openssi('onnode', 'run a command on a node', () => import('./commands/onnode.ts')),
   openssi('onall', 'run a command on every node that is UP', () => import('./commands/onall.ts')),
   openssi(

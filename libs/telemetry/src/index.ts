@@ -1,4 +1,5 @@
 // Every export of the telemetry library, by file.
+export { type OtlpReceiver, type OtlpReceiverOptions, startOtlpReceiver } from './otlp-receiver.ts';
 export { isAlwaysKept } from './sampler.ts';
 export type { OpenSpan, SpanOptions } from './span.ts';
 export { beginSpan, withSpan } from './span.ts';

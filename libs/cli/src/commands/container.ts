@@ -62,7 +62,7 @@ export const define: Define = (command, shell) => {
   const health = command
     .command('health')
     .description('0: what this container is for works')
-    .argument('<what>', `node, ${containerServices.join(', ')}`);
+    .argument('<what>', `otlp, node, ${containerServices.join(', ')}`);
   health.action(
     shell.act(async (what: string) => {
       const reply = await healthOf(name, own, what);

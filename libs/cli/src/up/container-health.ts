@@ -6,8 +6,9 @@ import { nodeDir } from './node.ts';
 
 const answerMs = 2_000;
 
-/** `what`: node (its guard), membership (this node is UP), ics-router, vproc. */
+/** `what`: otlp (the receiver), node (its guard), membership (this node is UP), ics-router, vproc. */
 export async function healthOf(name: string, num: number, what: string): Promise<Reply<string>> {
+  if (what === 'otlp') return otlpStatus();
   if (what === 'node') return guardStatus(`${nodeDir(name)}/guard.sock`);
   const found = findCluster({ cluster: name });
   if (!found.ok) return found;
@@ -30,6 +31,19 @@ export async function healthOf(name: string, num: number, what: string): Promise
     return told.ok ? ok(told.value.state) : told;
   } finally {
     await link.close();
+  }
+}
+
+/** An empty request is a request: it is taken, and stores nothing. */
+async function otlpStatus(): Promise<Reply<string>> {
+  try {
+    const headers = { 'content-type': 'application/json' };
+    const signal = AbortSignal.timeout(answerMs);
+    const url = 'http://127.0.0.1:4318/v1/traces';
+    const response = await fetch(url, { method: 'POST', headers, body: '{}', signal });
+    return response.ok ? ok('takes spans') : fail('EIO', `HTTP ${response.status}`);
+  } catch (error) {
+    return fail('ECONNREFUSED', String(error));
   }
 }
 
