@@ -85,6 +85,22 @@ const redisAnswers = (url: string): Promise<Look> =>
 function nodeChecks(connect: () => Promise<Reply<Ssi>>): Check[] {
   return [
     {
+      name: 'refused',
+      optional: true,
+      look: async () => {
+        const connected = await connect();
+        if (!connected.ok) return bad(`${connected.errno} ${connected.detail}`, 'ssi up');
+        const counted = await connected.value.refusals();
+        await connected.value.close();
+        if (!counted.ok) return bad(`${counted.errno} ${counted.detail}`, 'ssi nodes');
+        const some = Object.entries(counted.value).filter(([, n]) => n > 0);
+        const text = some.map(([why, n]) => `${n} ${why}`).join(', ');
+        return text === ''
+          ? good('nobody sent what it may not')
+          : bad(text, 'somebody sends what it may not: look who holds credentials, ssi user list');
+      },
+    },
+    {
       name: 'nodes',
       look: async () => {
         const connected = await connect();

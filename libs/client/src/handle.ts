@@ -96,6 +96,8 @@ export interface Ssi extends ActorCalls {
   /** Moves a key service to another node (absent: where there are fewest); its instance stands down first. */
   handover(service: string, to?: number): Answer<{ transid: number; num: number }>;
   shutdownNode(num: number): Answer<{ transid: number }>;
+  /** What services of UP nodes refused since they started, by reason, all together. */
+  refusals(): Answer<Record<string, number>>;
   /** What a node is known by (serial numbers of certificates, boot ids) is refused by all others from now on. */
   revoke(words: readonly string[]): Answer<undefined>;
   bootstrap(num: number): Answer<{ transid: number }>;

@@ -16,6 +16,7 @@ import {
   type View,
   vproc,
 } from '@ssi/contracts';
+import { refusalNames } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import { actorCalls } from './actor/calls.ts';
 import { attach } from './attach.ts';
@@ -274,6 +275,21 @@ export function createSsi(link: ClientLink): Ssi {
       traced('drain', { 'ssi.target': num }, () =>
         link.ics.call(clms, 'shutdown', num, {}, { timeoutMs: 15_000 }),
       ),
+    refusals: async () => {
+      const asked = await Promise.all(
+        [clms, ics, vproc].map((contract) =>
+          everyUp((num) => link.ics.call(contract, 'status', num, {}, { timeoutMs: 2_000 })),
+        ),
+      );
+      const total: Record<string, number> = {};
+      for (const service of asked) {
+        if (!service.ok) return service;
+        for (const answer of service.value.answers.values())
+          for (const name of refusalNames)
+            total[name] = (total[name] ?? 0) + (answer.ok ? (answer.value.counters[name] ?? 0) : 0);
+      }
+      return ok(total);
+    },
     revoke: async (words) => {
       const asked = await everyUp((num) =>
         link.ics.call(ics, 'revoke', num, { revoked: [...words] }, { timeoutMs: 2_000 }),

@@ -68,8 +68,22 @@ export type Handlers<C extends Contract> = {
     | Reply<ReplyOf<C['ops'][K]>, ErrnoOf<C['ops'][K]>>;
 };
 
+/**
+ * Why something that came was refused. forged: it says otherwise than its transport; denied: not for this
+ * caller; garbage: no frame; malformed: not what the contract says; flooded: too much of one person.
+ */
+export const refusalNames = ['forged', 'denied', 'garbage', 'malformed', 'flooded'] as const;
+
+/** How much of each, for a `status`. */
+export function refusals(ics: Pick<Ics, 'counters'>): Record<string, number> {
+  const counted = ics.counters?.() ?? {};
+  return Object.fromEntries(refusalNames.map((name) => [name, counted[name] ?? 0]));
+}
+
 export interface Ics {
   readonly self: { readonly node: number; readonly service: string; readonly bootId: string };
+  /** What happened here since the start, by name; absent in doubles. */
+  counters?(): Readonly<Record<string, number>>;
   /** RPC: resolves once, never rejects. */
   call<C extends Contract, K extends keyof C['ops'] & string>(
     contract: C,

@@ -1,7 +1,7 @@
 // What the contract's operations answer: each reads the shared state or hands on to the part that
 // decides. [libs/contracts/src/clms.ts]
 import { type clms, fail, findMember, ok, type Reply, sameIncarnation } from '@ssi/contracts';
-import { type Handlers, sleep } from '@ssi/ports';
+import { type Handlers, refusals, sleep } from '@ssi/ports';
 import type { LocalServices } from './local-services.ts';
 import type { Reign } from './reign.ts';
 import { isSpokenOf, leasedNow, type MembershipDeps, type NodeState } from './state.ts';
@@ -114,6 +114,7 @@ export function clmsHandlers(
           leased: leased() ? 1 : 0,
           leaseMs: Math.max(0, state.lease.untilMs - clock.nowMs()),
           broker: state.broker.ok ? 1 : 0,
+          ...refusals(deps.ics),
         },
       }),
   };

@@ -2,7 +2,7 @@
 // in production, hosted with others, and in the simulator: all it touches of the world is in VprocDeps.
 import { fail, type MemberId, type OriginEntry, ok, upMembers, vproc } from '@ssi/contracts';
 import { linkRouter } from '@ssi/ics';
-import type { Handlers, ServedCall } from '@ssi/ports';
+import { type Handlers, refusals, type ServedCall } from '@ssi/ports';
 import { refusal } from './access.ts';
 import { spawnActor } from './actor-spawn.ts';
 import { Actors } from './actors.ts';
@@ -165,6 +165,7 @@ export function createVproc(given: VprocDeps): Vproc {
       originEntries: origin.table.size,
       held: holds.all().length,
       moves: moves.active.size,
+      ...refusals(deps.ics),
     };
     const state = node.frozen ? 'frozen' : node.claimed ? 'serving' : 'starting';
     return ok({ service: 'vproc', state, uptimeMs: deps.clock.nowMs() - startedMs, counters });
