@@ -2,7 +2,8 @@
  * ssi-ahead-in DIR: takes what ssi-ahead sends (ahead.h), into DIR/ahead.pages, on the node's tmpfs.
  *
  * The connection is descriptor 3. When all is here and its digest is the source's, DIR/ahead.map is made,
- * whole or not at all, the source is told, and the exit code is 0. Otherwise a line on standard error, exit 1.
+ * whole or not at all, the source is told, `ready` said on standard output, and the exit code is 0. Post-copy:
+ * likewise when the runs are here; the pages are noted in DIR/ahead.here as they come, then it ends. Otherwise a line on standard error, exit 1.
  * An end of standard input ends it.
  */
 #define _GNU_SOURCE
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,6 +35,7 @@ static struct task *tasks;
 static struct hello hello;
 static char *pages;
 static uint64_t pages_bytes;
+static struct here *here; /* post-copy only */
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...) {
   va_list list;
@@ -92,6 +95,16 @@ static void open_pages(const char *dir) {
   close(fd);
 }
 
+static void open_here(const char *dir) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/ahead.here", dir);
+  size_t size = sizeof *here + pages_bytes / page_size;
+  int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0 || ftruncate(fd, (off_t)size) < 0 || flock(fd, LOCK_EX) < 0) die("%s: %s", path, strerror(errno));
+  here = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (here == MAP_FAILED) die("%s: %s", path, strerror(errno));
+}
+
 /* The range that holds all of [start, end); dies if none does. */
 static unsigned range_of(const struct task *t, uint64_t start, uint64_t end) {
   unsigned low = 0, high = t->head.ranges;
@@ -121,11 +134,30 @@ static void take_pages(const struct frame *frame) {
   uint64_t end = frame->start + (uint64_t)frame->pages * page_size;
   unsigned r = range_of(t, frame->start, end);
   uint64_t offset = frame->start - t->range[r].start;
-  char *here = pages + t->offset[r] + offset;
-  take(here, (size_t)frame->pages * page_size);
-  for (unsigned p = 0; p < frame->pages; p++)
-    t->known[r][offset / page_size + p] = page_hash(hello.key, here + p * page_size);
-  if (frame->hot) note_hot(t, (struct map_run){frame->start, end, t->offset[r] + offset});
+  char *into = pages + t->offset[r] + offset;
+  take(into, (size_t)frame->pages * page_size);
+  uint64_t first = (t->offset[r] + offset) / page_size;
+  for (unsigned p = 0; here && p < frame->pages; p++)
+    __atomic_store_n(&here->page[first + p], 1, __ATOMIC_RELEASE);
+  for (unsigned p = 0; !here && p < frame->pages; p++)
+    t->known[r][offset / page_size + p] = page_hash(hello.key, into + p * page_size);
+  if (frame->hot && !here) note_hot(t, (struct map_run){frame->start, end, t->offset[r] + offset});
+}
+
+/* What ssi-lazy is asked for and has not got. */
+static void ask_for_wanted(void) {
+  static uint64_t asked;
+  for (uint64_t count = __atomic_load_n(&here->wanted_count, __ATOMIC_ACQUIRE); asked < count; asked++) {
+    uint64_t offset = here->wanted[asked % wanted_max];
+    for (unsigned i = 0; i < hello.tasks; i++)
+      for (unsigned r = 0; r < tasks[i].head.ranges; r++) {
+        struct range range = tasks[i].range[r];
+        uint64_t first = tasks[i].offset[r];
+        if (offset < first || offset >= first + (range.end - range.start)) continue;
+        struct request request = {i, range.start + (offset - first)};
+        if (send(connection, &request, sizeof request, MSG_NOSIGNAL) != sizeof request) die("the source is gone");
+      }
+  }
 }
 
 /* All runs, against the digest, into the map. */
@@ -158,7 +190,7 @@ static void finish(const char *dir) {
     }
     free(runs);
   }
-  if (digest.low != wanted.low || digest.high != wanted.high) die("the pages are not the source's");
+  if (!here && (digest.low != wanted.low || digest.high != wanted.high)) die("the pages are not the source's");
   if (fclose(map) != 0 || rename(temporary, path) != 0) die("%s: %s", path, strerror(errno));
 }
 
@@ -166,14 +198,17 @@ int main(int argc, char **argv) {
   if (argc != 2) die("usage: ssi-ahead-in DIR");
   take_hello();
   open_pages(argv[1]);
+  if (hello.post_copy) open_here(argv[1]);
   for (;;) {
     struct frame frame;
     take(&frame, sizeof frame);
     if (frame.type == FRAME_PAGES) take_pages(&frame);
-    else if (frame.type == FRAME_END) break;
-    else die("a bad frame");
+    else if (frame.type == FRAME_END) finish(argv[1]);
+    else if (frame.type != FRAME_ALL) die("a bad frame");
+    if (frame.type == FRAME_ALL && here) __atomic_store_n(&here->complete, 1, __ATOMIC_RELEASE);
+    if (frame.type != FRAME_PAGES && send(connection, "K", 1, MSG_NOSIGNAL) != 1) die("the source is gone");
+    if (frame.type == FRAME_END && write(STDOUT_FILENO, "ready\n", 6) != 6) return 1;
+    if (frame.type == FRAME_ALL || (frame.type == FRAME_END && !here)) return 0;
+    if (here) ask_for_wanted();
   }
-  finish(argv[1]);
-  if (send(connection, "K", 1, MSG_NOSIGNAL) != 1) die("the source is gone");
-  return 0;
 }

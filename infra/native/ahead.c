@@ -1,5 +1,5 @@
 /*
- * ssi-ahead DIR PID...: sends the memory of a tree that is about to be moved while it still runs.
+ * ssi-ahead [--post-copy] DIR PID...: sends the memory of a tree that is about to be moved while it still runs.
  *
  * The connection is descriptor 3. What is sent are the large private anonymous mappings (heaps, arenas):
  * first all of their pages, then, in rounds, those that changed meanwhile, found by hash, for the kernel need
@@ -8,6 +8,9 @@
  * DIR/files.img when it has stopped the whole tree: then the last round is sent, the runs of all pages and
  * their digest, and when the target has checked that, `sent BYTES` is said. Anything else that goes wrong:
  * a line on standard error, exit 1. An end of standard input ends it.
+ *
+ * With --post-copy nothing goes ahead: the runs are sent in the freeze, the pages after it, from the stopped
+ * tree, what the target asks for first; then `all BYTES` is said.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -270,9 +273,48 @@ static void wait_for_word(void) {
   if (n != 1 || word != 'K') die("the target did not get all of it");
 }
 
+/* The range that a run lies in. */
+static unsigned range_of(const struct task *t, uint64_t page) {
+  unsigned r = 0;
+  while (r + 1 < t->ranges && t->range[r].end <= page) r++;
+  return r;
+}
+static void send_asked(void) {
+  static struct request asked;
+  static size_t got;
+  enum { around = 16 };
+  for (ssize_t n; (n = recv(connection, (char *)&asked + got, sizeof asked - got, MSG_DONTWAIT)) > 0;) {
+    if ((got += (size_t)n) < sizeof asked) continue;
+    got = 0;
+    if (asked.task >= task_count) die("the target asks for what there is not");
+    struct task *t = &tasks[asked.task];
+    for (unsigned k = 0; k < t->runs; k++) {
+      if (t->run[k].end <= asked.page || t->run[k].start > asked.page) continue;
+      uint64_t left = (t->run[k].end - asked.page) / page_size;
+      look((unsigned)asked.task, range_of(t, asked.page), asked.page,
+           left < around ? (unsigned)left : around, 1, 0);
+      break;
+    }
+  }
+}
+static void pages_after(void) {
+  for (unsigned i = 0; i < task_count; i++)
+    for (unsigned k = 0; k < tasks[i].runs; k++) {
+      struct range run = tasks[i].run[k];
+      for (uint64_t p = run.start; p < run.end; p += frame_pages * page_size) {
+        uint64_t left = (run.end - p) / page_size;
+        send_asked();
+        look(i, range_of(&tasks[i], p), p, left < frame_pages ? (unsigned)left : frame_pages, 1, 0);
+      }
+    }
+  struct frame frame = {.type = FRAME_ALL};
+  send_all(&(struct iovec){&frame, sizeof frame}, 1);
+}
+
 int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "--post-copy") == 0) hello.post_copy = 1, argc--, argv++;
   const char *dir = argv[1];
-  if (argc < 3 || argc - 2 > tasks_max) die("usage: ssi-ahead DIR PID...");
+  if (argc < 3 || argc - 2 > tasks_max) die("usage: ssi-ahead [--post-copy] DIR PID...");
   fcntl(connection, F_SETFL, fcntl(connection, F_GETFL) & ~O_NONBLOCK);
   int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   if (watch < 0 || inotify_add_watch(watch, dir, IN_CREATE) < 0) die("%s: %s", dir, strerror(errno));
@@ -283,7 +325,7 @@ int main(int argc, char **argv) {
   write_ranges(dir);
   say_hello();
   uint64_t before = UINT64_MAX;
-  for (int round = 0; round < rounds_max; round++) {
+  for (int round = 0; round < rounds_max && !hello.post_copy; round++) {
     uint64_t changed = one_round(0, round > 0, 0);
     /* Written faster than it can be sent: another round gains nothing. */
     if (changed < ROUND_MIN || changed > before / 2) break;
@@ -296,9 +338,14 @@ int main(int argc, char **argv) {
     open_pagemap(&tasks[i]);
     check_ranges(&tasks[i]);
   }
-  one_round(1, 1, 0);
+  one_round(1, 1, (int)hello.post_copy);
   send_runs();
   wait_for_word();
   printf("sent %lu\n", sent_bytes);
+  fflush(stdout);
+  if (!hello.post_copy) return 0;
+  pages_after();
+  wait_for_word();
+  printf("all %lu\n", sent_bytes);
   return 0;
 }

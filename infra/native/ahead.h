@@ -3,7 +3,8 @@
  * program still runs. Both ends are the same kernel and machine type (criu demands it), so structures go
  * as they lie in memory.
  *
- *   hello, its tasks each followed by their ranges, then pieces of memory, then `end` with all runs.
+ *   hello, its tasks each followed by their ranges, then pieces of memory, then `end` with all runs; the
+ *   target answers with the byte K. Post-copy: no memory before `end`, all of it after the K, and a second K.
  *
  * A page is known by a keyed hash of 128 bits (NH of UMAC: two different pages are equal with a
  * probability of at most 2^-64, whatever is in them). The sender finds by it what changed; the receiver
@@ -20,7 +21,7 @@ enum { frame_pages = 64 };
 
 struct hello {
   uint64_t magic;
-  uint32_t tasks, pad;
+  uint32_t tasks, post_copy;
   uint64_t key[page_words];
 };
 struct task_head {
@@ -30,12 +31,16 @@ struct range {
   uint64_t start, end; /* addresses, whole pages */
 };
 
-enum frame_type { FRAME_PAGES = 1, FRAME_END = 2 };
+enum frame_type { FRAME_PAGES = 1, FRAME_END = 2, FRAME_ALL = 3 };
 /* FRAME_PAGES: `pages` pages at `start` of the task with this index follow. `hot`: it changed while it was
  * sent, so it is likely wanted first. FRAME_END: a struct end follows, then each task's runs. */
 struct frame {
   uint32_t type, task, pages, hot;
   uint64_t start;
+};
+/* Post-copy, target to source: the program waits for this page. */
+struct request {
+  uint64_t task, page;
 };
 struct hash {
   uint64_t low, high;
@@ -53,6 +58,14 @@ struct map_task {
 };
 struct map_run {
   uint64_t start, end, offset; /* addresses; where in ahead.pages */
+};
+
+/* Post-copy, DIR/ahead.here: ssi-ahead-in notes what has come, ssi-lazy what is waited for. ssi-ahead-in has
+ * the file locked while it lives. */
+enum { wanted_max = 64 };
+struct here {
+  uint64_t complete, wanted_count, wanted[wanted_max]; /* offsets in ahead.pages, as a ring */
+  uint8_t page[];                                      /* 1: it is in ahead.pages */
 };
 
 static inline struct hash page_hash(const uint64_t *key, const void *page) {

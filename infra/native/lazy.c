@@ -2,10 +2,13 @@
  * ssi-lazy DIR: gives a restored tree its memory while it already runs.
  *
  * `criu restore --lazy-pages` leaves out what was sent ahead and hands a userfaultfd for each task to the
- * socket DIR/lazy-pages.socket. All pages are on this node before (ahead.map, ahead.pages), so no link can
- * break: what is touched is copied at once, the rest in the background, what changed last first. Ends when
+ * socket DIR/lazy-pages.socket.
+ * All pages are on this node before (ahead.map, ahead.pages), so no link can break: what is touched is copied at once, the rest in the background, what changed last first. Ends when
  * all is there. Says `ready` on standard output when the socket listens; an end of standard input before
  * criu has come ends it.
+ *
+ * Post-copy: the pages are still coming (ahead.here). Who touches one waits for it; when they come no more, the
+ * tree is killed.
  *
  * A page that is missing when the last userfaultfd is closed reads as zeros. So two processes share the
  * descriptors: when the one that works dies, the other has them open still (who touches a missing page
@@ -23,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -42,6 +46,7 @@ struct space {
   int uffd;
   struct map_run *piece, *hot;
   uint32_t pieces, room, hots, hot_at;
+  uint64_t wanted[wanted_max]; /* addresses, 0: none */
 };
 /* Both processes know whom to kill: shared memory. */
 struct shared {
@@ -51,6 +56,8 @@ static struct shared *shared;
 static struct space space[spaces_max];
 static unsigned spaces;
 static const char *pages;
+static struct here *here; /* post-copy only */
+static int here_fd = -1;
 static struct map_task *map_tasks;
 static struct map_run **map_runs;
 static uint32_t task_count;
@@ -77,6 +84,11 @@ static void load_map(void) {
   if (stat.st_size > 0) pages = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_SHARED, fd, 0);
   if (pages == MAP_FAILED) die("ahead.pages: %s", strerror(errno));
   close(fd);
+  if ((here_fd = open("ahead.here", O_RDWR | O_CLOEXEC)) >= 0) {
+    size_t size = sizeof *here + (size_t)stat.st_size / page_size;
+    here = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, here_fd, 0);
+    if (here == MAP_FAILED) die("ahead.here: %s", strerror(errno));
+  }
   if (fread(&task_count, sizeof task_count, 1, map) != 1) die("ahead.map is cut off");
   map_tasks = room(task_count, sizeof *map_tasks);
   map_runs = room(task_count, sizeof *map_runs);
@@ -164,9 +176,19 @@ static void move(struct space *s, uint64_t from, uint64_t to, uint64_t size) {
   free(moved.piece);
 }
 
+/* How much from this offset on has come, `most` bytes at most. */
+static uint64_t has_come(uint64_t offset, uint64_t most) {
+  uint64_t size = 0;
+  if (!here) return most;
+  while (size < most && __atomic_load_n(&here->page[(offset + size) / page_size], __ATOMIC_ACQUIRE))
+    size += page_size;
+  return size;
+}
+
 static int events(struct space *s);
 
-/* Copies what is lacking of [start, end), one piece at most. 0: done; -1: the address space is gone. */
+/* Copies what is lacking of [start, end). 0: done; 1: the next of it has not come; -1: the address space is
+ * gone. */
 static int fill(struct space *s, uint64_t start, uint64_t end) {
   uint64_t most = end - start;
   for (int tries = 0; start < end;) {
@@ -176,6 +198,8 @@ static int fill(struct space *s, uint64_t start, uint64_t end) {
     if (run.start > start) start = run.start;
     uint64_t stop = run.end < end ? run.end : end;
     if (stop - start > most) stop = start + most;
+    stop = start + has_come(run.offset + (start - run.start), stop - start);
+    if (stop == start) return 1;
     struct uffdio_copy copy = {.dst = start, .len = stop - start,
                                .src = (uintptr_t)pages + run.offset + (start - run.start)};
     int failed = ioctl(s->uffd, UFFDIO_COPY, &copy) < 0 ? errno : 0;
@@ -208,7 +232,15 @@ static int fill(struct space *s, uint64_t start, uint64_t end) {
 static int fault(struct space *s, uint64_t address) {
   uint64_t page = address & ~(uint64_t)(page_size - 1);
   uint32_t i = find(s, page);
-  if (i < s->pieces && s->piece[i].start <= page) return fill(s, page, page + around_pages * page_size);
+  if (i < s->pieces && s->piece[i].start <= page) {
+    uint64_t offset = s->piece[i].offset + (page - s->piece[i].start);
+    if (has_come(offset, page_size)) return fill(s, page, page + around_pages * page_size) < 0 ? -1 : 0;
+    uint64_t n = here->wanted_count;
+    here->wanted[n % wanted_max] = offset;
+    __atomic_store_n(&here->wanted_count, n + 1, __ATOMIC_RELEASE);
+    s->wanted[n % wanted_max] = page;
+    return 0; /* copied when it comes, which wakes who waits */
+  }
   struct uffdio_zeropage zero = {.range = {page, page_size}};
   if (ioctl(s->uffd, UFFDIO_ZEROPAGE, &zero) == 0) return 0;
   if (errno == ESRCH || errno == ENOSPC) return -1;
@@ -244,16 +276,25 @@ static int events(struct space *s) {
   return 0;
 }
 
-/* A step in the background; 0: nothing is lacking. -1: the address space is gone. */
+/* A step in the background. 0: nothing is lacking; 1: it went on; 2: it waits; -1: the address space is gone. */
 static int background(struct space *s) {
   const uint64_t most = background_pages * page_size;
+  for (unsigned w = 0; here && w < wanted_max; w++) {
+    if (!s->wanted[w]) continue;
+    int waits = fill(s, s->wanted[w], s->wanted[w] + page_size);
+    if (waits < 0) return -1;
+    if (!waits) s->wanted[w] = 0;
+  }
   while (s->hot_at < s->hots) {
     struct map_run run = s->hot[s->hot_at++];
     uint32_t i = find(s, run.start);
     if (i < s->pieces && s->piece[i].start < run.end) return fill(s, run.start, run.end) < 0 ? -1 : 1;
   }
   if (s->pieces == 0) return 0;
-  return fill(s, s->piece[0].start, s->piece[0].start + most) < 0 ? -1 : 1;
+  uint32_t before = s->pieces;
+  uint64_t from = s->piece[0].start;
+  if (fill(s, from, from + most) < 0) return -1;
+  return s->pieces != before || s->piece[0].start != from ? 1 : 2;
 }
 
 /* A task's pid as an int, then a byte with its userfaultfd. 0: criu is done with the restore. */
@@ -286,21 +327,33 @@ static int greeting(int criu) {
   return 1;
 }
 
+/* Post-copy: ssi-ahead-in lives no more, and pages are missing. */
+static void check_link(void) {
+  if (flock(here_fd, LOCK_SH | LOCK_NB) < 0) return;
+  if (!__atomic_load_n(&here->complete, __ATOMIC_ACQUIRE)) die("the link broke before all of the memory had come");
+  flock(here_fd, LOCK_UN);
+}
+
 static void serve(int criu) {
-  int restoring = 1;
+  int restoring = 1, waiting = 0;
   while (restoring || spaces > 0) {
     struct pollfd on[spaces_max + 1];
     unsigned count = spaces;
     for (unsigned i = 0; i < count; i++) on[i] = (struct pollfd){space[i].uffd, POLLIN, 0};
     on[count] = (struct pollfd){restoring ? criu : -1, POLLIN, 0};
-    if (poll(on, count + 1, restoring ? -1 : 0) < 0 && errno != EINTR) die("poll: %s", strerror(errno));
+    if (poll(on, count + 1, restoring ? -1 : waiting) < 0 && errno != EINTR) die("poll: %s", strerror(errno));
     if (on[count].revents) restoring = greeting(criu);
     /* From the last to the first: a space that is dropped is replaced by the last one. */
     for (unsigned i = count; i-- > 0;)
       if (on[i].revents && events(&space[i]) < 0) drop_space(&space[i]);
     if (restoring) continue;
-    for (unsigned i = spaces; i-- > 0;)
-      if (background(&space[i]) <= 0) drop_space(&space[i]);
+    waiting = 1; /* ms */
+    for (unsigned i = spaces; i-- > 0;) {
+      int step = background(&space[i]);
+      if (step <= 0) drop_space(&space[i]);
+      if (step != 2) waiting = 0;
+    }
+    if (waiting && here) check_link();
   }
 }
 

@@ -87,4 +87,25 @@ describe.skipIf(!canRunNative)('end to end: large memory', () => {
     expect(new Set(said.map(([, , sum]) => sum)).size).toBe(1);
     await end(pid);
   });
+
+  test('post-copy: runs before its memory is there, which is whole in the end', {
+    timeout: 120_000,
+  }, async () => {
+    const file = `${dir}/post-copy`;
+    const pid = await run([binary, '128', file, '3000']);
+    const sums = () => linesOf(file).filter((line) => line.startsWith('sum'));
+    await waitUntil('it is filled', () => sums().length > 0, 60_000);
+    let traceId = '';
+    for (let i = 0; i < 3; i++) {
+      const moved = value(await ssi.migrate(pid, ((i + 1) % 3) + 1, { postCopy: true }));
+      traceId = moved.traceId;
+    }
+    value(await ssi.kill(pid, constants.signals.SIGUSR1));
+    await waitUntil('its sum', () => sums().length > 1, 30_000);
+    const [, , , written, , found] = sums().at(-1)?.split(' ') ?? [];
+    expect(Number(written)).toBeGreaterThan(0);
+    expect(found).toBe(written);
+    expect((await cluster.ssi('trace', traceId)).stdout).toContain('post-copy');
+    await end(pid);
+  });
 });

@@ -50,6 +50,8 @@ export interface SourceRecord extends MoveRecord {
   readonly stoppedBefore: readonly number[];
   /** The root's parent stays here, and gets a stub in its place. */
   readonly standIn?: boolean;
+  /** Its memory goes after the decision: the stopped copy is killed when that has gone. */
+  readonly postCopy?: boolean;
 }
 export interface TargetRecord extends MoveRecord {
   readonly side: 'target';

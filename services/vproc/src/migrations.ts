@@ -94,15 +94,16 @@ export class Migrations {
   ): Promise<
     Reply<Moved & { pid: number; from: number; to: number }, Ops['migrate']['errnos'][number]>
   > {
-    if (request.postCopy)
-      return fail('EINVAL', 'post-copy moves are not built yet: move it without --post-copy');
     const how = {
       group: request.group ?? false,
       force: (request.force ?? false) && request.uid === 0,
+      postCopy: request.postCopy ?? false,
     };
     const first = await this.start(request, call, how);
     const again = !first.ok && first.detail.startsWith(aheadFailed);
-    const moved = again ? await this.start(request, call, { ...how, plain: true }) : first;
+    const moved = again
+      ? await this.start(request, call, { ...how, plain: true, postCopy: false })
+      : first;
     const { node } = this.parts;
     const { pid, to } = request;
     if (moved.ok) return ok({ pid, from: node.num, to, ...moved.value });
@@ -145,7 +146,10 @@ export class Migrations {
     if (busy?.holdsSignals() || busy?.side === 'source')
       return fail('EBUSY', `${pid} is being moved already`);
     const moveId = node.deps.random.hex(16);
-    const record = newSourceRecord({ moveId, root: pid, peer });
+    const record = newSourceRecord({
+      ...{ moveId, root: pid, peer },
+      ...(how.postCopy ? { postCopy: true } : {}),
+    });
     const side = new SourceSide(this.parts, { record, context: call.context, request: how });
     return this.begin(side).outcome();
   }

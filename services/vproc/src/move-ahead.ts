@@ -14,13 +14,16 @@ export async function sendAhead(move: SourceMove): Promise<SendingAhead | undefi
   const connection = move.negotiation?.ahead;
   if (!connection) return undefined;
   const pids = move.record.tasks.map((t) => t.pid);
-  const sending = ports.ahead?.send(move.moveId, pids, connection);
+  const sending = ports.ahead?.send(move.moveId, pids, connection, move.record.postCopy ?? false);
   if (!sending) return undefined;
   const parent = move.context.traceparent;
   const late = clock.after(readyMs, () => sending.stop());
   const ready = await withSpan(tracer, 'ahead', { parent }, () => sending.ready);
   late.cancel();
-  if (ready.ok) return sending;
+  if (ready.ok) {
+    move.ahead = sending;
+    return sending;
+  }
   log.warn('no memory was sent ahead', { move: move.moveId, detail: ready.detail });
   sending.stop();
   return undefined;
@@ -37,4 +40,31 @@ export async function finishAhead(
   const done = await sending.done;
   if (!done.ok) return fail('ECANCELED', `${aheadFailed}${done.detail}`);
   return ok(done.value.bytes);
+}
+
+/** Post-copy: has the target lost its source of pages already? Known only where it has. */
+export const aheadBroke = async (move: SourceMove): Promise<string | undefined> => {
+  const all = await Promise.race([move.ahead?.all, Promise.resolve()]);
+  return all && !all.ok ? all.detail : undefined;
+};
+
+/** Post-copy: until the stopped copy's memory has gone, or there is nobody to send it to. */
+export async function sendTheRest(move: SourceMove): Promise<void> {
+  const { node } = move.parts;
+  const { tracer, log } = node.deps;
+  const { ahead } = move;
+  if (!ahead) return;
+  const stopIfGone = (): void => {
+    if (move.peerGone()) ahead.stop();
+  };
+  const off = node.onView(stopIfGone);
+  stopIfGone();
+  const all = await withSpan(
+    tracer,
+    'post-copy',
+    { parent: move.context.traceparent },
+    () => ahead.all,
+  );
+  off();
+  if (!all.ok) log.error('post-copy: the target kills its copy', { detail: all.detail });
 }

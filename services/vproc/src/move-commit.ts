@@ -6,6 +6,7 @@ import { withSpan } from '@ssi/telemetry';
 import { untilAnswered } from './backoff.ts';
 import type { MoveFailure, SourceEvent } from './machine.ts';
 import { sourceMayResume } from './migrate.ts';
+import { aheadBroke, sendTheRest } from './move-ahead.ts';
 import { unwritten } from './move-parts.ts';
 import { numbersOf } from './move-set.ts';
 import type { SourceMove } from './move-source.ts';
@@ -99,6 +100,8 @@ export function commitSteps(move: SourceMove) {
       const again = await askRestore(context);
       return again?.ok ? undefined : again;
     });
+    const broke = await aheadBroke(move);
+    if (broke !== undefined) return unsure('EIO', broke);
     if (answer?.ok) return { type: 'confirmed' };
     return unsure(answer?.errno ?? 'ENETDOWN', answer?.detail ?? 'membership gave no word');
   }
@@ -118,22 +121,30 @@ export function commitSteps(move: SourceMove) {
       const task = move.record.tasks.find((t) => t.pid === root);
       // Its children are killed after it: what is left of them is then reaped by the stub.
       if (standIn && first && task) await parts.stubs.stand(first, task);
-      const killing = standIn ? copies.filter((c) => c.pid !== root) : copies;
-      const killed = await untilAnswered(
-        clock,
-        patience,
-        () => !node.stopped,
-        async () => {
-          const reply = await ports.criu.destroy(killing);
-          return reply.ok ? reply : undefined;
-        },
-      );
-      if (!killed) return undefined;
-      await parts.holds.depart(moveId, numbersOf(move.record.tasks));
-      parts.local.show(pids.filter((pid) => !parts.stubs.has(pid)));
+      // Post-copy: stopped for good, and killed when its memory has gone to the target.
+      if (!move.record.postCopy && !(await kill())) return undefined;
       await failpoint('move.source.killed');
       return { type: 'killed' } as const;
     });
+  }
+
+  /** The source's copies, until the last one's numbers are free. False: not before this service ends. */
+  async function kill(): Promise<boolean> {
+    const { standIn, root, copies, tasks } = move.record;
+    const killing = standIn ? copies.filter((c) => c.pid !== root) : copies;
+    const killed = await untilAnswered(
+      clock,
+      patience,
+      () => !node.stopped,
+      async () => {
+        const reply = await ports.criu.destroy(killing);
+        return reply.ok ? reply : undefined;
+      },
+    );
+    if (!killed) return false;
+    await parts.holds.depart(moveId, numbersOf(tasks));
+    parts.local.show(tasks.map((t) => t.pid).filter((pid) => !parts.stubs.has(pid)));
+    return true;
   }
 
   async function tellCommit(): Promise<SourceEvent | undefined> {
@@ -259,6 +270,10 @@ export function commitSteps(move: SourceMove) {
     if (gone) {
       parts.moves.departed(pids, peer());
       await updateOrigin(moved);
+      if (move.record.postCopy) {
+        await sendTheRest(move);
+        await kill();
+      }
       parts.holds.departed(moveId);
       if (owner !== undefined) {
         parts.streamsMoved(owner, peer());

@@ -30,6 +30,8 @@ export interface NegotiationRequest {
   readonly force: boolean;
   /** All of its memory goes with the images. */
   readonly plain?: boolean;
+  /** It goes when the tree runs at the target already. */
+  readonly postCopy?: boolean;
   /** Not the tree moves, but this takes the place of its root. */
   readonly program?: NewProgram;
 }
@@ -157,6 +159,7 @@ export async function askTarget(
     to: number;
     survey: Survey;
     plain?: boolean;
+    postCopy?: boolean;
   },
   context: CallContext,
 ): Promise<Reply<NegotiateReply, 'EAGAIN' | 'EHOSTDOWN' | 'ENETDOWN'>> {
@@ -184,7 +187,7 @@ export async function askTarget(
       criu: version.value,
       cpuFlags: kind === 'native' ? [...preflight.cpuFlags()] : [],
       bytesEstimate: q.survey.bytesEstimate,
-      ...(!q.plain && worthAhead(node, q.survey) ? { ahead: true } : {}),
+      ...(!q.plain && worthAhead(node, q.survey, q.postCopy ?? false) ? { ahead: true } : {}),
       source: { node: self.num, incarnation: self.incarnation },
     },
     { context },
@@ -197,11 +200,11 @@ export async function askTarget(
 
 /** Below this the images are sent in the time that the rest of a move takes. */
 const aheadMinBytes = 32 * 1024 * 1024;
-const worthAhead = (node: LocalNode, { bytesEstimate, tasks }: Survey): boolean =>
+const worthAhead = (node: LocalNode, { bytesEstimate, tasks }: Survey, asked: boolean): boolean =>
   node.deps.ports.ahead !== undefined &&
   node.deps.streams.connectBare !== undefined &&
   tasks[0]?.kind !== 'actor' &&
-  bytesEstimate >= aheadMinBytes;
+  (asked || bytesEstimate >= aheadMinBytes);
 
 export const reasonsText = (reasons: readonly MoveReason[]): string =>
   reasons.map((r) => `${r.code}${r.pid === undefined ? '' : ` ${r.pid}`}: ${r.detail}`).join('; ');
@@ -269,12 +272,17 @@ export class Negotiation {
     const busy = this.claim(tasks.map((t) => t.pid));
     if (busy !== undefined) return fail('EBUSY', `${busy} is being moved already`);
     if (reasons.length > 0) return fail('EOPNOTSUPP', reasonsText(reasons));
+    const { postCopy } = this.request;
+    // Its stopped copy becomes the stub, with another memory.
+    if (postCopy && found.value.standIn)
+      return fail('EOPNOTSUPP', 'post-copy: its parent stays; move it without --post-copy');
     const root = tasks[0]?.pid ?? record.root;
     const asked = await askTarget(
       node,
       {
         ...{ moveId, dryRun: false, root, to: record.peer.num, survey: found.value },
         ...(this.request.plain ? { plain: true } : {}),
+        ...(this.request.postCopy ? { postCopy: true } : {}),
       },
       context,
     );
@@ -305,6 +313,8 @@ export class Negotiation {
       );
       if (ahead?.ok) this.ahead = ahead.value;
     }
+    if (postCopy && !this.ahead)
+      return fail('EOPNOTSUPP', 'post-copy: not between these nodes; move it without --post-copy');
     const owner = tasks[0]?.owner;
     return ok({
       root,

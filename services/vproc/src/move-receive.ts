@@ -75,7 +75,6 @@ export class Receiver {
   close(): void {
     this.end(fail('ECANCELED', 'closed'));
     this.stream?.destroy();
-    this.ports.ahead?.discard(this.moveId);
   }
 
   private end(result: Received): void {

@@ -18,6 +18,7 @@ import { Negotiation, type NegotiationRequest } from './move-negotiate.ts';
 import type { MoveParts, RecordReply } from './move-parts.ts';
 import { type SentTree, sendTree } from './move-send.ts';
 import type { ActiveMove } from './moves.ts';
+import type { SendingAhead } from './ports.ts';
 import type { NewProgram } from './rexec.ts';
 
 export interface Moved {
@@ -39,6 +40,8 @@ export interface SourceMove {
   claimed: ReadonlySet<number>;
   negotiation?: Negotiation;
   sent?: SentTree;
+  /** Memory that goes beside the images. */
+  ahead?: SendingAhead;
   /** When a copy ran again, ms of CLOCK_BOOTTIME. */
   resumedAtMs?: number;
   /** When the target was asked to restore, as of its last answer that it had; ms of CLOCK_BOOTTIME. */
@@ -78,6 +81,7 @@ export class SourceSide implements ActiveMove {
         'ssi.pid': q.record.root,
         'ssi.from': node.num,
         'ssi.to': q.record.peer.num,
+        ...(q.record.postCopy ? { 'ssi.post_copy': true } : {}),
       },
     });
     const context: CallContext = {
@@ -226,6 +230,7 @@ export const newSourceRecord = (q: {
   moveId: string;
   root: number;
   peer: MemberId;
+  postCopy?: boolean;
 }): SourceRecord => ({
   ...q,
   side: 'source',

@@ -361,6 +361,7 @@ export class TargetSide implements ActiveMove {
     await failpoint('move.target.destroying');
     this.receiver.close();
     await ports.criu.discard(this.moveId);
+    ports.ahead?.discard(this.moveId);
     await this.destroyCopies();
     const owner = this.record.owner ?? this.receiver.offer?.owner;
     if (owner !== undefined) await this.parts.removeStreams(owner);

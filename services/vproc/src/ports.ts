@@ -461,6 +461,11 @@ export interface SendingAhead {
   readonly ready: Promise<Reply<{ readonly bytes: number }, 'EIO'>>;
   /** After the dump has stopped the tree: the target has all of it, checked. EIO: it has not. */
   readonly done: Promise<Reply<{ readonly bytes: number }, 'EIO'>>;
+  /**
+   * Post-copy: all of its pages have gone from the stopped copy, which nobody needs any more, or the target
+   * kills its own. Else the same as `done`.
+   */
+  readonly all: Promise<Reply<{ readonly bytes: number }, 'EIO'>>;
   /** Idempotent; nothing of it is left at the source. */
   stop(): void;
 }
@@ -472,8 +477,14 @@ export interface SendingAhead {
  */
 export interface Ahead {
   /** Source, before `Criu.dump` of the same move, which leaves out what is sent here. */
-  send(moveId: string, pids: readonly number[], connection: BareConnection): SendingAhead;
-  /** Target: into the move's folder. ok: all is here, and is the source's. */
+  send(
+    moveId: string,
+    pids: readonly number[],
+    connection: BareConnection,
+    /** Nothing before the tree is stopped; its pages go from the stopped copy, after `done`. */
+    postCopy: boolean,
+  ): SendingAhead;
+  /** Target: into the move's folder. ok: all is here, and is the source's; post-copy: it may be restored. */
   receive(moveId: string, connection: BareConnection): Promise<Reply<undefined, 'EIO'>>;
   /** Target: there will be no restore. Idempotent. */
   discard(moveId: string): void;

@@ -34,7 +34,7 @@ describe('vproc: migrate refuses', () => {
     await refused(c, { pid, to: 1 }, 'EINVAL', /ESELF/);
     await refused(c, { pid, to: 9 }, 'EHOSTDOWN');
     await refused(c, { pid, uid: 8 }, 'EPERM');
-    await refused(c, { pid, postCopy: true }, 'EINVAL');
+    await refused(c, { pid, postCopy: true }, 'EOPNOTSUPP', /post-copy/);
     assert.equal(c.copies(pid), 1);
     assert(!c.node(1).reached.includes('move.source.dumping'));
   });

@@ -24,6 +24,10 @@ export const define: Define = (command, shell) => {
     .addHelpText(
       'after',
       `
+With --post-copy the program runs at the target before its memory is there. It is stopped for the shortest
+time, but if the connection, the target's vproc or the source breaks before the rest has come, the process is
+killed (SIGKILL): then it is on neither node. Without it nothing is lost; memory goes ahead instead.
+
 A move that is refused or fails leaves the process running where it was. "ssi why-not PID" asks before.
 
 Examples:

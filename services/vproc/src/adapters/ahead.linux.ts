@@ -20,11 +20,15 @@ export function linuxAhead(options: {
   const { nativeDir, imagesDir, lazyPages } = options;
   const receiving = new Map<string, ChildProcess>();
   return {
-    send: (moveId, pids, connection) => {
+    send: (moveId, pids, connection, postCopy) => {
       const dir = `${imagesDir}/${moveId}`;
       mkdirSync(dir, { recursive: true });
       return sending(
-        start(`${nativeDir}/ssi-ahead`, [dir, ...pids.map(String)], connection),
+        start(
+          `${nativeDir}/ssi-ahead`,
+          [...(postCopy ? ['--post-copy'] : []), dir, ...pids.map(String)],
+          connection,
+        ),
         dir,
         lazyPages.settled(pids),
       );
@@ -35,10 +39,15 @@ export function linuxAhead(options: {
       const lazy = lazyPages.prepare(moveId);
       const child = start(`${nativeDir}/ssi-ahead-in`, [dir], connection);
       receiving.set(moveId, child);
-      const { code, err } = await endOf(child);
-      receiving.delete(moveId);
+      // It says so when all is there that the restore needs; post-copy it goes on after that.
+      const isReady = new Promise<undefined>((done) => {
+        child.stdout?.once('data', () => done(undefined));
+      });
+      const ended = endOf(child).finally(() => receiving.delete(moveId));
+      const failed = await Promise.race([isReady, ended]);
       await lazy;
-      return code === 0 ? ok() : fail('EIO', err.trim() || 'ssi-ahead-in did not start');
+      if (!failed || failed.code === 0) return ok();
+      return fail('EIO', failed.err.trim() || 'ssi-ahead-in did not start');
     },
     discard: (moveId) => {
       receiving.get(moveId)?.kill('SIGKILL');
@@ -55,28 +64,36 @@ function start(path: string, args: readonly string[], connection: BareConnection
   return child;
 }
 
+type Progress = Reply<{ bytes: number }, 'EIO'>;
+
+/** What it says it has done, as promises; all of them end when it ends. */
 function sending(child: ChildProcess, dir: string, settled: Promise<unknown>): SendingAhead {
-  let ready: (reply: Reply<{ bytes: number }, 'EIO'>) => void = () => {};
-  const isReady = new Promise<Reply<{ bytes: number }, 'EIO'>>((resolve) => {
-    ready = resolve;
-  });
+  const steps = new Map(
+    (['ready', 'sent'] as const).map((word) => [word, Promise.withResolvers<Progress>()]),
+  );
   let said = '';
+  const look = (): void => {
+    for (const [word, { resolve }] of steps) {
+      const bytes = new RegExp(`^${word} (\\d+)$`, 'm').exec(said)?.[1];
+      if (bytes) resolve(ok({ bytes: Number(bytes) }));
+    }
+  };
   child.stdout?.on('data', (bytes: Buffer) => {
     said += bytes.toString();
-    const bytesReady = /^ready (\d+)$/m.exec(said)?.[1];
-    // A tree that still lacks memory of its last move cannot be stopped yet either.
-    if (bytesReady) void settled.then(() => ready(ok({ bytes: Number(bytesReady) })));
+    look();
   });
-  const done = endOf(child).then(({ code, err }) => {
-    const bytes = /^sent (\d+)$/m.exec(said)?.[1];
-    if (code === 0 && bytes) return ok({ bytes: Number(bytes) });
+  const ended = endOf(child).then(({ code, err }): Progress => {
+    look();
     const failure = fail('EIO', err.trim() || 'ssi-ahead ended');
-    ready(failure);
-    return failure;
+    for (const { resolve } of steps.values()) resolve(failure);
+    return code === 0 ? ok({ bytes: 0 }) : failure;
   });
+  const step = (word: 'ready' | 'sent'): Promise<Progress> => steps.get(word)?.promise ?? ended;
   return {
-    ready: isReady,
-    done,
+    // A tree that still lacks memory of its last move cannot be stopped yet either.
+    ready: settled.then(() => step('ready')),
+    done: step('sent'),
+    all: ended,
     stop: () => {
       child.kill('SIGKILL');
       rmSync(`${dir}/${rangesFile}`, { force: true });
