@@ -18,7 +18,7 @@ export const define: Define = (command, shell) => {
     .option('--json', 'as JSON: {movable,reasons:[{code,detail}]}')
     .addHelpText(
       'after',
-      '\nEnds with 0 where it could move, with 1 where not.\n\nExamples:\n  ssi why-not 65601\n  ssi why-not 65601 --to 3 --json',
+      '\nEnds with 0 where it could move, with 1 where not. Of a move with --post-copy it cannot say whether the\nconnection will last: see "ssi migrate --help".\n\nExamples:\n  ssi why-not 65601\n  ssi why-not 65601 --to 3 --json',
     )
     .action(
       shell.act((pid: number, options: Options) =>
