@@ -1,6 +1,6 @@
 // A trace as lines for a terminal: the tree of spans on the left, a bar for its time on the right.
 // Pure: spans and a width in, text out.
-import type { SpanRecord } from '@ssi/telemetry';
+import { droppedAttribute, type SpanRecord } from '@ssi/telemetry';
 import { duration, noPaint, type Paint } from './output.ts';
 
 export interface WaterfallOptions {
@@ -86,3 +86,7 @@ function barOf(
   const rest = eighths[Math.floor((length - full) * 8)] ?? '';
   return `${' '.repeat(left)}${'█'.repeat(full)}${rest || (full === 0 ? '▏' : '')}`;
 }
+
+/** What the processes of these spans had to drop before them. */
+export const droppedSpans = (spans: readonly SpanRecord[]): number =>
+  spans.reduce((n, s) => n + (Number(s.attributes[droppedAttribute]) || 0), 0);

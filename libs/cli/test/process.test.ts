@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { hasNatsServer } from '../../telemetry/test/nats-server.ts';
+import { hasNatsServer } from '../../ports/test/nats-server.ts';
 import { type SmallCluster, startSmallCluster } from './small-cluster.ts';
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));

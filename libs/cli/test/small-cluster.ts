@@ -7,7 +7,7 @@ import { attachKind, clms, type ExitStatus, fail, ok, type View, vproc } from '@
 import { createEndpoint, type Endpoint } from '@ssi/ics';
 import { type Stream, seededRandom } from '@ssi/ports';
 import { pack, unpack } from 'msgpackr';
-import { startNatsServer } from '../../telemetry/test/nats-server.ts';
+import { startNatsServer } from '../../ports/test/nats-server.ts';
 
 interface Program {
   readonly child: ChildProcess;

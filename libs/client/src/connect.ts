@@ -118,10 +118,14 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
   const { cluster, nats, seeds, credential } = found.value;
   const person = credential && parsePrincipal(credential.service);
   // Loaded only here: whoever merely reads a cluster file does not pay for a bus client.
-  const [{ natsLink }, { createSsi }] = await Promise.all([
+  const [{ natsLink }, { createSsi }, { parseSample }] = await Promise.all([
     import('./link.nats.ts'),
     import('./ssi.ts'),
+    import('@ssi/telemetry'),
   ]);
+  const sample = parseSample(env.SSI_TRACE_SAMPLE);
+  if (sample === undefined)
+    return fail('EINVAL', `SSI_TRACE_SAMPLE=${env.SSI_TRACE_SAMPLE}: a number 0..1 is needed`);
   const link = await natsLink({
     cluster,
     nats,
@@ -135,6 +139,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
     uid: person?.uid ?? process.getuid?.() ?? 0,
     gid: person?.gid ?? process.getgid?.() ?? 0,
     otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+    sample,
     waitMs: options.waitMs ?? waitDefaultMs,
   });
   return link.ok ? ok(createSsi(link.value)) : link;

@@ -22,6 +22,8 @@ export interface NatsLinkOptions {
   readonly uid: number;
   readonly gid?: number | undefined;
   readonly otlpEndpoint?: string | undefined;
+  /** Part of the ordinary traces that is kept, 0..1. */
+  readonly sample?: number;
   /** How long to try to reach the bus, ms. */
   readonly waitMs: number;
 }
@@ -60,6 +62,7 @@ export async function natsLink(
     cluster,
     store: spans,
     otlpEndpoint: options.otlpEndpoint,
+    ...(options.sample !== undefined && { sample: options.sample }),
     clock: clientClock,
   });
   let closing: Promise<void> | undefined;

@@ -14,7 +14,7 @@ import { createEndpoint, type Endpoint } from '@ssi/ics';
 import { type Stream, seededRandom } from '@ssi/ports';
 import { pack, unpack } from 'msgpackr';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { hasNatsServer, startNatsServer } from '../../telemetry/test/nats-server.ts';
+import { hasNatsServer, startNatsServer } from '../../ports/test/nats-server.ts';
 import { incarnationOf, viewOf } from './fake-cluster.ts';
 
 describe('client: finding a cluster', () => {

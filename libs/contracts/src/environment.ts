@@ -34,6 +34,7 @@ export const variables = {
   STANDBY: '0: no second membership process; elsewhere, caretaker: in another container',
   STATE_DIR: 'folder on disk of what outlives a boot',
   TEST_PID_SPAN: 'a test aid: a shorter pid range',
+  TRACE_SAMPLE: 'part of the ordinary traces that is kept, 0..1',
   TRANSID: 'given to the nodedown script: transid of the view',
   TWO_NODE: '1: two nodes, one of which is enough',
   WAIT_FOR_ALL: '1: the first quorum needs all nodes',

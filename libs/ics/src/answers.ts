@@ -35,8 +35,9 @@ export class Answers {
 
   frame(f: ReplyFrame, via: Via): void {
     if (f.toBootId !== this.#d.self.bootId) return;
-    const peer = this.#d.peers.find(f.from.node, f.contract);
-    if (!peer) return;
+    const known = this.#d.peers.channel(f.channel);
+    const peer = known?.peer ?? this.#d.peers.find(f.from.node, f.contract);
+    if (!peer || peer.node !== f.from.node || peer.contract !== f.contract) return;
     const view = this.#d.view();
     if (view && f.from.incarnation && peer.node !== this.#d.self.node) {
       // A word from a former life is no answer, whatever it says.
@@ -53,9 +54,9 @@ export class Answers {
       if (f.kind === frameKind.refused) this.#helloRefused(peer, f, via);
       return;
     }
-    const channel = this.#d.peers.channel(f.channel);
+    const channel = known;
     const call = channel?.slots.get(f.seq);
-    if (!channel || channel.peer !== peer || !call) return;
+    if (!channel || !call) return;
     if (f.kind === frameKind.refused) {
       this.#refused(channel, call, f, via);
       return;

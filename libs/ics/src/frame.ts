@@ -78,8 +78,20 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
     return undefined;
   }
   if (!Array.isArray(a) || a.length < 14) return undefined;
-  const [kind, contract, node, service, bootId, bootCount, incBoot] = a as unknown[];
-  const [channel, seq, attempt, transid, toBootId, body] = a.slice(7, 13) as unknown[];
+  // By index: destructuring walks the array's iterator, which costs more than all the checks.
+  const kind: unknown = a[0];
+  const contract: unknown = a[1];
+  const node: unknown = a[2];
+  const service: unknown = a[3];
+  const bootId: unknown = a[4];
+  const bootCount: unknown = a[5];
+  const incBoot: unknown = a[6];
+  const channel: unknown = a[7];
+  const seq: unknown = a[8];
+  const attempt: unknown = a[9];
+  const transid: unknown = a[10];
+  const toBootId: unknown = a[11];
+  const body: unknown = a[12];
   if (
     !count(kind) ||
     typeof contract !== 'string' ||
@@ -100,15 +112,19 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
     bootCount > 0
       ? { node, service, bootId, incarnation: { bootCount, bootId: incBoot } }
       : { node, service, bootId };
-  const head = { kind, contract, from, channel, seq, attempt, transid, toBootId, body };
   if (kind >= frameKind.reply) {
     const servedMs: unknown = a[13];
-    return typeof servedMs === 'number' ? { ...head, servedMs } : undefined;
+    if (typeof servedMs !== 'number') return undefined;
+    return { kind, contract, from, channel, seq, attempt, transid, toBootId, body, servedMs };
   }
-  const [priority, version, op, to, lowWater, timeoutMs, traceparent, finished] = a.slice(
-    13,
-    21,
-  ) as unknown[];
+  const priority: unknown = a[13];
+  const version: unknown = a[14];
+  const op: unknown = a[15];
+  const to: unknown = a[16];
+  const lowWater: unknown = a[17];
+  const timeoutMs: unknown = a[18];
+  const traceparent: unknown = a[19];
+  const finished: unknown = a[20];
   if (
     !count(priority) ||
     priority > 3 ||
@@ -122,8 +138,26 @@ export function decodeFrame(bytes: Uint8Array): CallFrame | ReplyFrame | undefin
     !finished.every(count)
   )
     return undefined;
-  const call = { ...head, priority, version, op, to, lowWater, timeoutMs, finished };
-  return traceparent ? { ...call, traceparent } : call;
+  const call: CallFrame = {
+    kind,
+    contract,
+    from,
+    channel,
+    seq,
+    attempt,
+    transid,
+    toBootId,
+    body,
+    priority,
+    version,
+    op,
+    to,
+    lowWater,
+    timeoutMs,
+    finished,
+  };
+  if (traceparent !== '') call.traceparent = traceparent;
+  return call;
 }
 
 export const isCallFrame = (f: CallFrame | ReplyFrame): f is CallFrame => f.kind < frameKind.reply;

@@ -108,23 +108,22 @@ export class Greeter {
     const now = this.#d.clock.nowMs();
     const probe = peer.probes.get(via);
     if (probe?.attempt === f.attempt) {
-      peer.paths.measured(via, now - probe.sentMs);
+      peer.paths.greeted(via, now - probe.sentMs);
       peer.probes.delete(via);
       return false;
     }
     const hello = peer.hello;
     if (!hello || f.attempt < hello.firstAttempt || f.attempt > hello.attempt) return false;
     if (f.attempt === hello.attempt && hello.via === via)
-      peer.paths.measured(via, now - hello.sentMs);
+      peer.paths.greeted(via, now - hello.sentMs);
     this.stop(peer);
     return true;
   }
 
-  /** Asks a way that is not in use whether it is well, now and then. */
+  /** Asks whether a way that is not in use is well and faster, now and then. */
   probe(peer: Peer): void {
     const now = this.#d.clock.nowMs();
-    const path = peer.paths.toProbe(now);
-    if (path) this.#ask(peer, path, now);
+    for (const path of peer.paths.toProbe(now)) this.#ask(peer, path, now);
   }
 
   /** Asks all of them; one that did not answer the last time is suspect. */

@@ -12,6 +12,7 @@ export class Link {
   readonly #onFrame: (frame: Buffer) => void;
   #in: Buffer = Buffer.alloc(0);
   #out: Uint8Array[] = [];
+  #outBytes = 0;
 
   constructor(socket: Socket, onFrame: (frame: Buffer) => void) {
     this.#socket = socket;
@@ -24,32 +25,40 @@ export class Link {
   send(frame: Uint8Array): boolean {
     const socket = this.#socket;
     if (socket.destroyed || !socket.writable || socket.writableLength > backlogMax) return false;
-    const head = Buffer.allocUnsafe(4);
-    head.writeUInt32LE(frame.length);
-    if (this.#out.length === 0) queueMicrotask(() => this.#flush());
-    this.#out.push(head, frame);
+    if (this.#out.length === 0) queueMicrotask(this.#flush);
+    this.#out.push(frame);
+    this.#outBytes += 4 + frame.length;
     return true;
   }
 
-  #flush(): void {
+  readonly #flush = (): void => {
     const out = this.#out;
+    const bytes = Buffer.allocUnsafe(this.#outBytes);
     this.#out = [];
+    this.#outBytes = 0;
     if (this.#socket.destroyed) return;
-    this.#socket.write(Buffer.concat(out));
-  }
+    let at = 0;
+    for (const frame of out) {
+      bytes.writeUInt32LE(frame.length, at);
+      bytes.set(frame, at + 4);
+      at += 4 + frame.length;
+    }
+    this.#socket.write(bytes);
+  };
 
   #data(chunk: Buffer): void {
-    let rest = this.#in.length === 0 ? chunk : Buffer.concat([this.#in, chunk]);
-    while (rest.length >= 4) {
-      const length = rest.readUInt32LE(0);
+    const bytes = this.#in.length === 0 ? chunk : Buffer.concat([this.#in, chunk]);
+    let at = 0;
+    while (bytes.length - at >= 4) {
+      const length = bytes.readUInt32LE(at);
       if (length > frameMax) {
         this.#socket.destroy();
         return;
       }
-      if (rest.length < 4 + length) break;
-      this.#onFrame(rest.subarray(4, 4 + length));
-      rest = rest.subarray(4 + length);
+      if (bytes.length - at < 4 + length) break;
+      this.#onFrame(bytes.subarray(at + 4, at + 4 + length));
+      at += 4 + length;
     }
-    this.#in = rest;
+    this.#in = at === 0 ? bytes : bytes.subarray(at);
   }
 }

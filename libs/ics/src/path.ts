@@ -11,6 +11,9 @@ const refusedMs = 50;
 /** A suspect way is asked again this often, an idle healthy one this often. */
 const probeSuspectMs = 500;
 const probeIdleMs = 5_000;
+/** Before this many answers (the first one waits for the connection) a way is asked this often. */
+const provedAfter = 3;
+const probeNewMs = 100;
 /** Another way must have at most this part of the present one's round trip. */
 const changeOver = 0.7;
 
@@ -18,6 +21,12 @@ export interface Path {
   readonly transport: Transport;
   /** Smoothed round trip without the server's own time, ms. */
   srttMs: number | undefined;
+  /**
+   * Round trip of the newest hellos, ms: what ways are compared by, since all are asked at the same
+   * moment. That of calls contains how long they wait for each other, on the way in use only.
+   */
+  helloMs: number | undefined;
+  hellos: number;
   suspect: boolean;
   heardMs: number;
   sentMs: number;
@@ -25,7 +34,7 @@ export interface Path {
   downUntilMs: number;
 }
 
-const estimate = (p: Path): number => p.srttMs ?? p.transport.guessMs;
+const estimate = (p: Path): number => p.helloMs ?? p.transport.guessMs;
 
 export class Paths {
   readonly all: readonly Path[];
@@ -39,6 +48,8 @@ export class Paths {
     this.all = transports.map((transport) => ({
       transport,
       srttMs: undefined,
+      helloMs: undefined,
+      hellos: 0,
       suspect: false,
       heardMs: 0,
       sentMs: 0,
@@ -52,7 +63,8 @@ export class Paths {
   }
 
   of(name: TransportName): Path | undefined {
-    return this.all.find((p) => p.transport.name === name);
+    for (const p of this.all) if (p.transport.name === name) return p;
+    return undefined;
   }
 
   ready(p: Path): boolean {
@@ -89,15 +101,13 @@ export class Paths {
     return this.#current;
   }
 
-  /** A way other than the present one that is due to be asked how it is. */
-  toProbe(nowMs: number): Path | undefined {
+  /** The ways to be asked now how they are: all, when one other than the present one is due. */
+  toProbe(nowMs: number): readonly Path[] {
     for (const p of this.all) {
-      if (p === this.#current || !this.ready(p)) continue;
-      if (nowMs - p.probedMs < (p.suspect ? probeSuspectMs : probeIdleMs)) continue;
-      p.probedMs = nowMs;
-      return p;
+      if (p === this.#current || nowMs - p.probedMs < probeEveryMs(p) || !this.ready(p)) continue;
+      return this.all.filter((way) => this.ready(way));
     }
-    return undefined;
+    return [];
   }
 
   heard(name: TransportName, nowMs: number): void {
@@ -113,6 +123,15 @@ export class Paths {
     if (!p) return;
     const rtt = Math.max(0.001, rttMs);
     p.srttMs = p.srttMs === undefined ? rtt : p.srttMs + (rtt - p.srttMs) / 8;
+  }
+
+  greeted(name: TransportName, rttMs: number): void {
+    this.measured(name, rttMs);
+    const p = this.of(name);
+    if (!p) return;
+    // The first one is not trusted: it waited for the connection.
+    p.helloMs = p.hellos < 2 ? rttMs : (p.helloMs ?? rttMs) / 2 + rttMs / 2;
+    p.hellos++;
   }
 
   /** No answer in time to what was sent at `sentMs`: suspect, unless something came since. */
@@ -137,6 +156,8 @@ export class Paths {
     if (!p) return;
     p.suspect = false;
     p.downUntilMs = 0;
+    p.helloMs = undefined;
+    p.hellos = 0;
   }
 
   rtoMs(p: Path): number {
@@ -144,6 +165,9 @@ export class Paths {
     return Math.min(rtoMaxMs, Math.max(rtoMinMs, 4 * p.srttMs));
   }
 }
+
+const probeEveryMs = (p: Path): number =>
+  p.suspect ? probeSuspectMs : p.hellos < provedAfter ? probeNewMs : probeIdleMs;
 
 /** Healthy before suspect; the faster of two healthy ones; of two suspect ones the longer unused. */
 function better(a: Path, b: Path): boolean {

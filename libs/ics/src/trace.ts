@@ -1,5 +1,6 @@
 // Client and server spans of RPCs. Context is text (W3C traceparent), passed explicitly; without an SDK
-// the API's no-op spans pass it on unchanged. Calls that are not part of a trace get no span.
+// the API's no-op spans pass it on unchanged. Calls that are not part of a trace get no span, and neither
+// do those of a trace that is not kept: its context is only passed on, which costs next to nothing.
 import {
   ROOT_CONTEXT,
   type Span,
@@ -11,7 +12,7 @@ import {
 } from '@opentelemetry/api';
 import type { Reply } from '@ssi/contracts';
 
-const pattern = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+const pattern = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
 
 export interface RpcSpan {
   /** For calls made inside, and for the frame. */
@@ -19,7 +20,11 @@ export interface RpcSpan {
   end(reply: Reply<unknown>): void;
 }
 
-/** undefined: `parent` is not a valid traceparent, the call is not traced. */
+/** Whether the trace is kept: the lowest bit of its flags. [W3C Trace Context: sampled flag] */
+export const isSampled = (traceparent: string): boolean =>
+  (Number.parseInt(traceparent.charAt(54), 16) & 1) === 1;
+
+/** undefined: `parent` is not a valid traceparent, or of a trace that is not kept. */
 export function rpcSpan(q: {
   tracer: Tracer;
   kind: 'client' | 'server';
@@ -31,12 +36,13 @@ export function rpcSpan(q: {
   peer: string;
   transid: number;
 }): RpcSpan | undefined {
+  if (!isSampled(q.parent)) return undefined;
   const m = pattern.exec(q.parent);
-  if (!m?.[1] || !m[2] || !m[3]) return undefined;
+  if (!m?.[1] || !m[2]) return undefined;
   const parent: SpanContext = {
     traceId: m[1],
     spanId: m[2],
-    traceFlags: Number.parseInt(m[3], 16) & 1,
+    traceFlags: 1,
     isRemote: q.kind === 'server',
   };
   const span: Span = q.tracer.startSpan(

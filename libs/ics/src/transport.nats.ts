@@ -11,7 +11,15 @@ import {
   requestSubject,
   serverSubject,
 } from '@ssi/contracts';
-import type { Outgoing, Receiver, Transport, Via } from './transport.ts';
+import { isSampled } from './trace.ts';
+import type { Claim, Outgoing, Receiver, Transport, Via } from './transport.ts';
+
+/** Who may have sent a request: where its answers go, and what its frame must say too. */
+interface Sender {
+  readonly inbox: string;
+  readonly via: Via;
+  readonly claim: Claim;
+}
 
 export interface NatsTransportOptions {
   readonly connection: NatsConnection;
@@ -25,6 +33,8 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
   let connected = !connection.isClosed();
   const subscriptions: { unsubscribe(): void }[] = [];
   const ways = new Map<string, Via>();
+  const senders = new Map<string, Sender>();
+  const routes = new Map<string, { subject: string; reply: string }>();
 
   const publish = (subject: string, frame: Uint8Array, options?: object): boolean => {
     if (!connected || connection.isClosed()) return false;
@@ -34,6 +44,20 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
     } catch {
       return false; // closed or draining: as if the frame had been lost
     }
+  };
+
+  /** Where a call goes and its answer comes, without the tag: few of them, made once. */
+  const route = (out: Outgoing): { subject: string; reply: string } => {
+    const key = `${out.to}/${out.contract}/${out.version}/${out.op}`;
+    const known = routes.get(key);
+    if (known) return known;
+    const server = { node: out.to, service: out.contract };
+    const made = {
+      subject: requestSubject({ ...out, cluster, from: self }),
+      reply: `${replySubject(cluster, self, server)}.`,
+    };
+    routes.set(key, made);
+    return made;
   };
 
   const backTo = (caller: Endpoint): Via => {
@@ -47,7 +71,21 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
     return via;
   };
 
-  const server = (contract: string): Endpoint => ({ node: self.node, service: contract });
+  /** What the subject of a request says, read once: the same few subjects carry all calls. */
+  const senderOf = (subject: string, contract: string): Sender | undefined => {
+    const known = senders.get(subject);
+    if (known) return known;
+    const said = parseRequest(subject);
+    if (!said) return undefined;
+    const made = {
+      inbox: replySubject(cluster, said.from, { node: self.node, service: contract }),
+      via: backTo(said.from),
+      claim: { ...said.from, ...said },
+    };
+    if (senders.size >= 4_096) senders.clear();
+    senders.set(subject, made);
+    return made;
+  };
 
   const watch = async (): Promise<void> => {
     for await (const status of connection.status()) {
@@ -89,11 +127,10 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
       const sub = connection.subscribe(serverSubject({ cluster, contract, to: self.node }), {
         callback: (error, m) => {
           if (error || !receiver) return;
-          const said = parseRequest(m.subject);
+          const sender = senderOf(m.subject, contract);
           // The bus vouches for the subject only where its sender published it itself: see above.
-          if (!said || !m.reply?.startsWith(replySubject(cluster, said.from, server(contract))))
-            receiver.forged?.();
-          else receiver.frame(m.data, backTo(said.from), { ...said.from, ...said });
+          if (!sender || !m.reply?.startsWith(sender.inbox)) receiver.forged?.();
+          else receiver.frame(m.data, sender.via, sender.claim);
         },
       });
       subscriptions.push(sub);
@@ -101,10 +138,10 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
     ready: () => connected && !connection.isClosed(),
     absent: () => false,
     send: (out: Outgoing) => {
-      const subject = requestSubject({ ...out, cluster, from: self });
-      const server = { node: out.to, service: out.contract };
-      const reply = `${replySubject(cluster, self, server)}.${out.tag}`;
-      if (out.traceparent === undefined) {
+      const { subject, reply: inbox } = route(out);
+      const reply = inbox + out.tag;
+      // The frame carries it too: the header is for others, who look at what is kept. [W3C sampled flag]
+      if (out.traceparent === undefined || !isSampled(out.traceparent)) {
         publish(subject, out.frame, { reply });
         return;
       }

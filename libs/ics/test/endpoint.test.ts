@@ -2,10 +2,10 @@
 import { ok, type ServiceEndpoint } from '@ssi/contracts';
 import { type CallContext, seededRandom } from '@ssi/ports';
 import { afterEach, expect, test } from 'vitest';
+import { startNatsServer } from '../../ports/test/nats-server.ts';
 import { createEndpoint, type Endpoint } from '../src/endpoint.ts';
 import { MemoryBus } from '../src/transport.memory.ts';
 import { echo } from './echo.contract.ts';
-import { startNats } from './nats-server.ts';
 import { realClock } from './real-clock.ts';
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -37,7 +37,7 @@ const where = (e: Endpoint): ServiceEndpoint => ({
 });
 
 test('ICS: endpoint: goes direct when the map is known, survives the loss of bus and socket', async () => {
-  let nats = await startNats();
+  const nats = await startNatsServer();
   cleanups.push(() => nats.stop());
   const tcp = { host: '127.0.0.1' };
   const server = await open({ node: 1, service: 'echo', nats: nats.url, tcp });
@@ -59,11 +59,11 @@ test('ICS: endpoint: goes direct when the map is known, survives the loss of bus
   expect(await say(1)).toMatchObject({ ok: true });
   expect(used()).toBe('tcp');
 
-  await nats.stop();
+  await nats.kill();
   expect(await say(2)).toMatchObject({ ok: true });
   expect(used()).toBe('tcp');
 
-  nats = await startNats(nats.port);
+  await nats.start();
   // The map loses the direct way: back to the bus, and calls in between are neither lost nor doubled.
   client.setMap([]);
   const replies = await Promise.all(Array.from({ length: 50 }, (_, i) => say(3 + i)));
@@ -90,7 +90,7 @@ test('ICS: endpoint: EHOSTUNREACH without a bus, EACCES with wrong credentials',
   expect(await createEndpoint({ ...q, nats: 'nats://127.0.0.1:1' })).toMatchObject({
     errno: 'EHOSTUNREACH',
   });
-  const nats = await startNats(-1, ['--user', 'ssi', '--pass', 'right']);
+  const nats = await startNatsServer(['authorization { user: ssi, password: right }']);
   cleanups.push(() => nats.stop());
   const at = (pass: string) => `nats://ssi:${pass}@127.0.0.1:${nats.port}`;
   expect(await createEndpoint({ ...q, nats: at('wrong') })).toMatchObject({ errno: 'EACCES' });

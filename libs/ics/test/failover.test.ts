@@ -4,9 +4,9 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import { ok } from '@ssi/contracts';
 import { seededRandom } from '@ssi/ports';
 import { afterEach, expect, test } from 'vitest';
+import { startNatsServer } from '../../ports/test/nats-server.ts';
 import { createEndpoint, type Endpoint } from '../src/endpoint.ts';
 import { echo } from './echo.contract.ts';
-import { startNats } from './nats-server.ts';
 import { realClock } from './real-clock.ts';
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -68,7 +68,7 @@ async function open(node: number, service: string, nats: string): Promise<Endpoi
 }
 
 test('ICS: failover: a silent interconnect under traffic, over to the bus and back', async () => {
-  const nats = await startNats();
+  const nats = await startNatsServer();
   cleanups.push(() => nats.stop());
   const server = await open(1, 'echo', nats.url);
   const ran: number[] = [];

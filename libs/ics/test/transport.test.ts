@@ -2,10 +2,10 @@
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import type { ServiceEndpoint } from '@ssi/contracts';
 import { afterAll, beforeAll } from 'vitest';
+import { type NatsServer, startNatsServer } from '../../ports/test/nats-server.ts';
 import { MemoryBus } from '../src/transport.memory.ts';
 import { natsTransport } from '../src/transport.nats.ts';
 import { type TcpTransport, tcpTransport } from '../src/transport.tcp.ts';
-import { type NatsServer, startNats } from './nats-server.ts';
 import { realClock } from './real-clock.ts';
 import { transportSuite } from './transport.suite.ts';
 
@@ -19,7 +19,7 @@ transportSuite('memory', async () => {
 
 let nats: NatsServer;
 beforeAll(async () => {
-  nats = await startNats();
+  nats = await startNatsServer();
 });
 afterAll(() => nats.stop());
 

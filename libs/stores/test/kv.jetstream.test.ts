@@ -1,7 +1,7 @@
 import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { startNatsServer } from '../../ports/test/nats-server.ts';
 import { openJetStreamKv } from '../src/index.ts';
 import { kvSuite } from './kv.suite.ts';
-import { startNatsServer } from './nats-server.ts';
 
 kvSuite('JetStream', async () => {
   const server = await startNatsServer();

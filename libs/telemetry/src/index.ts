@@ -1,10 +1,10 @@
 // Every export of the telemetry library, by file.
 export { type OtlpReceiver, type OtlpReceiverOptions, startOtlpReceiver } from './otlp-receiver.ts';
-export { isAlwaysKept } from './sampler.ts';
+export { isAlwaysKept, parseSample, sampleDefault } from './sampler.ts';
 export type { OpenSpan, SpanOptions } from './span.ts';
 export { beginSpan, withSpan } from './span.ts';
 export type { BatcherCounters, SpanBatcher } from './span-batcher.ts';
-export { spanBatcher } from './span-batcher.ts';
+export { droppedAttribute, spanBatcher } from './span-batcher.ts';
 export type { SpanRecord } from './span-record.ts';
 export { spanRecord } from './span-record.ts';
 export { natsSpanStore, readTrace, recentTraces, spanStream } from './span-store.nats.ts';

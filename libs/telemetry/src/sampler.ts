@@ -1,11 +1,5 @@
-// Which traces are kept: a child follows its parent; of the roots those that people will ask about
-// (moves, membership, recovery) always, the others by ratio.
-import {
-  ParentBasedSampler,
-  type Sampler,
-  SamplingDecision,
-  TraceIdRatioBasedSampler,
-} from '@opentelemetry/sdk-trace';
+// Which traces are always kept (moves, membership, recovery: what people will ask about), and how many of
+// the others. A child follows its parent.
 
 /** Without the `ssi.` or `vproc.` before it; `clms.step` and `ssi.migrate` are both always kept. */
 const alwaysKept = new Set([
@@ -23,16 +17,12 @@ const alwaysKept = new Set([
 export const isAlwaysKept = (spanName: string): boolean =>
   alwaysKept.has(spanName.replace(/^(ssi|vproc)\./, '').split(/[. ]/, 1)[0] ?? '');
 
-/** `ratio` of the other roots is kept, 0..1, decided by the trace id alone. */
-export function clusterSampler(ratio: number): Sampler {
-  const byRatio = new TraceIdRatioBasedSampler(ratio);
-  return new ParentBasedSampler({
-    root: {
-      shouldSample: (context, traceId, name) =>
-        isAlwaysKept(name)
-          ? { decision: SamplingDecision.RECORD_AND_SAMPLED }
-          : byRatio.shouldSample(context, traceId),
-      toString: () => `ClusterSampler{${ratio}}`,
-    },
-  });
+/** SSI_TRACE_SAMPLE when it is not set: everything that is part of a trace is kept. */
+export const sampleDefault = 1;
+
+/** SSI_TRACE_SAMPLE: part of the other traces that is kept, 0..1. undefined: not such a number. */
+export function parseSample(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return sampleDefault;
+  const ratio = Number(text);
+  return ratio >= 0 && ratio <= 1 ? ratio : undefined;
 }

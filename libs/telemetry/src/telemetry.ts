@@ -1,7 +1,8 @@
 // Starts tracing for one process: OpenTelemetry's SDK with the built-in store as one way out and OTLP
 // over HTTP as the other. Nothing else of the project touches the SDK; libraries know the API only,
 // which does nothing until this has run.
-import { type Tracer, trace } from '@opentelemetry/api';
+import { randomBytes } from 'node:crypto';
+import { type TracerProvider as ApiProvider, type Tracer, trace } from '@opentelemetry/api';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
   BatchSpanProcessor,
@@ -16,9 +17,10 @@ import {
   ATTR_SERVICE_NAMESPACE,
 } from '@opentelemetry/semantic-conventions';
 import type { Clock, Random } from '@ssi/ports';
-import { clusterSampler } from './sampler.ts';
+import { sampleDefault } from './sampler.ts';
 import { type BatcherCounters, spanBatcher } from './span-batcher.ts';
 import type { SpanStore } from './span-store.ts';
+import { keptIds, samplingTracer } from './tracer.ts';
 
 export interface TelemetryOptions {
   /** Service name, as in subjects; `client` for a command. */
@@ -31,7 +33,7 @@ export interface TelemetryOptions {
   readonly store?: Pick<SpanStore, 'publish'>;
   /** Base URL of an OTLP/HTTP receiver (`/v1/traces` is added), as OTEL_EXPORTER_OTLP_ENDPOINT has it. */
   readonly otlpEndpoint?: string | undefined;
-  /** Ratio of ordinary traces that is kept, 0..1. Moves and membership always are. Default 1. */
+  /** Part of the ordinary traces that is kept, 0..1 (SSI_TRACE_SAMPLE). Moves and membership always are. Default 1. */
   readonly sample?: number;
   readonly clock: Clock;
   /** Source of trace and span ids; absent: the system's. */
@@ -54,6 +56,12 @@ const idsOf = (random: Random): IdGenerator => ({
   generateSpanId: () => random.hex(8),
 });
 
+/** Where no port is handed in: which of the ordinary traces are kept is nothing anybody replays. */
+const systemRandom: Random = {
+  float: () => Math.random(),
+  hex: (bytes) => randomBytes(bytes).toString('hex'),
+};
+
 async function otlpProcessor(endpoint: string): Promise<SpanProcessor> {
   const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-http');
   const exporter = new OTLPTraceExporter({
@@ -67,6 +75,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   const batcher = options.store && spanBatcher(options.store, options.clock);
   const processors: SpanProcessor[] = batcher ? [batcher] : [];
   if (options.otlpEndpoint) processors.push(await otlpProcessor(options.otlpEndpoint));
+  const ids = keptIds(options.random ? idsOf(options.random) : new RandomIdGenerator());
   const provider = new TracerProvider({
     resource: resourceFromAttributes({
       [ATTR_SERVICE_NAME]: options.service,
@@ -74,14 +83,20 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
       ...(options.bootId && { [ATTR_SERVICE_INSTANCE_ID]: options.bootId }),
       'ssi.node': options.node,
     }),
-    sampler: clusterSampler(options.sample ?? 1),
-    idGenerator: options.random ? idsOf(options.random) : new RandomIdGenerator(),
+    idGenerator: ids,
     spanProcessors: processors,
   });
-  const isGlobal = options.global !== false && trace.setGlobalTracerProvider(provider);
+  const tracer = samplingTracer({
+    inner: provider.getTracer('ssi'),
+    ids,
+    ratio: options.sample ?? sampleDefault,
+    random: options.random ?? systemRandom,
+  });
+  const global: ApiProvider = { getTracer: () => tracer };
+  const isGlobal = options.global !== false && trace.setGlobalTracerProvider(global);
   let stopping: Promise<void> | undefined;
   return {
-    tracer: provider.getTracer('ssi'),
+    tracer,
     counters: () => batcher?.counters() ?? { ended: 0, published: 0, dropped: 0, waiting: 0 },
     flush: () => provider.forceFlush().catch(() => {}),
     stop: (timeoutMs = 2_000) => {

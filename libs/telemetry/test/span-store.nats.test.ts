@@ -8,7 +8,7 @@ import {
   spanStream,
 } from '@ssi/telemetry';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { hasNatsServer, startNatsServer } from './nats-server.ts';
+import { hasNatsServer, startNatsServer } from '../../ports/test/nats-server.ts';
 
 const hex = (n: number, digits: number): string => n.toString(16).padStart(digits, '0');
 

@@ -2,7 +2,7 @@
 import { assertSpelling } from '@ssi/contracts';
 import { createEndpoint, credentialOf } from '@ssi/ics';
 import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
-import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
+import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { tcpProber } from './adapters/prober.tcp.ts';
 import { createIcsRouter } from './service.ts';
@@ -14,6 +14,8 @@ const environment = z.object({
   /** Comma list, one address for each interconnect, best first. */
   SSI_ADDRESSES: z.string().default('127.0.0.1'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+  /** Part of the ordinary traces that is kept, 0..1. */
+  SSI_TRACE_SAMPLE: z.coerce.number().min(0).max(1).default(sampleDefault),
 });
 
 assertSpelling(process.env);
@@ -61,6 +63,7 @@ const telemetry = await startTelemetry({
     store: natsSpanStore(endpoint.nats, env.SSI_CLUSTER, { create: !credential.value }),
   }),
   otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+  sample: env.SSI_TRACE_SAMPLE,
   clock,
 });
 const router = createIcsRouter({

@@ -1,5 +1,6 @@
 // The environment of a membership process, checked: a typo is an error that names the variable.
 import { assertSpelling } from '@ssi/contracts';
+import { parseSample } from '@ssi/telemetry';
 import type { QuorumOptions } from './quorum.ts';
 
 /**
@@ -35,6 +36,8 @@ export interface Config {
   readonly fence: string | undefined;
   readonly script: string | undefined;
   readonly standby: Standby;
+  /** Part of the ordinary traces that is kept, 0..1. */
+  readonly sample: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -67,6 +70,9 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const level = env.SSI_LOG_LEVEL ?? 'info';
   if (level !== 'debug' && level !== 'info' && level !== 'warn' && level !== 'error')
     throw new Error(`SSI_LOG_LEVEL=${level}: debug, info, warn or error is needed`);
+  const sample = parseSample(env.SSI_TRACE_SAMPLE);
+  if (sample === undefined)
+    throw new Error(`SSI_TRACE_SAMPLE=${env.SSI_TRACE_SAMPLE}: a number 0..1 is needed`);
   const bits = env.SSI_PID_BITS ?? '16';
   if (bits !== '14' && bits !== '16') throw new Error(`SSI_PID_BITS=${bits}: 14 or 16 is needed`);
   const standby = standbys[env.SSI_STANDBY ?? '1'];
@@ -98,6 +104,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     fence: env.SSI_FENCE || undefined,
     script: env.SSI_NODEDOWN_SCRIPT || undefined,
     standby,
+    sample,
     logLevel: level,
   };
 }

@@ -68,6 +68,7 @@ const telemetry = await startTelemetry({
   bootId: ics.self.bootId,
   clock,
   otlpEndpoint: process.env.OTEL_EXPORTER_OTLP_ENDPOINT,
+  sample: env.sample,
   store: natsSpanStore(nats, env.cluster),
 });
 

@@ -8,7 +8,7 @@ import { clms, type View } from '@ssi/contracts';
 import { createEndpoint, type Endpoint } from '@ssi/ics';
 import { systemClock, systemRandom } from '@ssi/linux';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type NatsServer, startNatsServer } from '../../../libs/stores/test/nats-server.ts';
+import { type NatsServer, startNatsServer } from '../../../libs/ports/test/nats-server.ts';
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const nums = [1, 2, 3];

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { assertSpelling, pidRange } from '@ssi/contracts';
 import { createEndpoint, credentialOf } from '@ssi/ics';
 import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
-import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
+import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { armedFailpoints } from './adapters/armed-failpoints.ts';
 import { linuxRecords } from './adapters/files.linux.ts';
@@ -26,6 +26,8 @@ const environment = z.object({
   SSI_FAILPOINTS: z.string().optional(),
   SSI_PID_BITS: z.enum(['14', '16']).default('16'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+  /** Part of the ordinary traces that is kept, 0..1. */
+  SSI_TRACE_SAMPLE: z.coerce.number().min(0).max(1).default(sampleDefault),
 });
 
 assertSpelling(process.env);
@@ -71,6 +73,7 @@ const telemetry = await startTelemetry({
   bootId: ics.self.bootId,
   clock,
   otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+  sample: env.SSI_TRACE_SAMPLE,
   ...(nats ? { store: natsSpanStore(nats, env.SSI_CLUSTER, { create: !credential.value }) } : {}),
 });
 const nodeDir = env.SSI_NODE_DIR;

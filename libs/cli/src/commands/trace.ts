@@ -4,7 +4,7 @@ import { countArgument } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
 import { duration, table } from '../output.ts';
 import { exitCode } from '../status.ts';
-import { waterfall } from '../waterfall.ts';
+import { droppedSpans, waterfall } from '../waterfall.ts';
 
 function traceArgument(text: string): string {
   if (!/^[0-9a-f]{4,32}$/i.test(text))
@@ -89,8 +89,14 @@ Examples:
                 status: s.status,
               })),
             );
-          else
+          else {
             shell.out(waterfall(spans, { width: shell.width ?? widthDefault, paint: shell.paint }));
+            const dropped = droppedSpans(spans);
+            if (dropped > 0)
+              shell.out(
+                `${dropped} other spans were dropped before these: more ended than could be stored\n`,
+              );
+          }
           return exitCode.ok;
         }),
       ),

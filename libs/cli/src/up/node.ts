@@ -29,6 +29,8 @@ type Started = Reply<NodeEntry, 'EIO' | 'ENOENT'>;
  */
 export const nodeDir = (cluster: string): string => `/run/ssi/node/${cluster}`;
 
+/** Variables of `ssi up` that its services get as they are, besides OpenTelemetry's. */
+const handedOn = ['SSI_FAILPOINTS', 'SSI_TRACE_SAMPLE'];
 const serviceList = 'membership,ics-router,vproc';
 
 /** What every service of node `num` finds in its environment. */
@@ -53,7 +55,7 @@ export function serviceEnv(
     SSI_SERVICES: serviceList,
     ...(existsSync(nodeCredentials(dir, num)) && { SSI_CREDS_DIR: nodeCredentials(dir, num) }),
     ...Object.fromEntries(
-      Object.entries(process.env).filter(([k]) => k.startsWith('OTEL_') || k === 'SSI_FAILPOINTS'),
+      Object.entries(process.env).filter(([k]) => k.startsWith('OTEL_') || handedOn.includes(k)),
     ),
     ...more,
   };

@@ -1,7 +1,8 @@
-// A nats-server of this test's own: free port, own folder, JetStream that syncs each write.
+// A nats-server of a test's own: free port, own folder, JetStream that syncs each write. The only starter
+// of one in the tests; it lies here because every package may import from ports.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 export interface NatsServer {
   readonly url: string;
+  readonly port: number;
   /** SIGKILL; the folder stays. */
   kill(): Promise<void>;
   /** Starts it on the same port and folder; `empty` clears the folder first. */
@@ -17,6 +19,8 @@ export interface NatsServer {
 }
 
 const binary = fileURLToPath(new URL('../../../.tools/bin/nats-server', import.meta.url));
+/** False before infra/setup: tests that need it are skipped then. */
+export const hasNatsServer = existsSync(binary);
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -27,19 +31,26 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-export async function startNatsServer(): Promise<NatsServer> {
+/** `more`: further lines of its configuration. */
+export async function startNatsServer(more: readonly string[] = []): Promise<NatsServer> {
   const dir = mkdtempSync(join(tmpdir(), 'ssi-nats-'));
   const port = await freePort();
   const config = join(dir, 'nats.conf');
   const log = join(dir, 'nats.log');
   writeFileSync(
     config,
-    `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${join(dir, 'js')}", sync_interval: always }\n`,
+    [
+      `listen: "127.0.0.1:${port}"`,
+      `jetstream { store_dir: "${join(dir, 'js')}", sync_interval: always }`,
+      ...more,
+      '',
+    ].join('\n'),
   );
   let child: ChildProcess | undefined;
 
   const server: NatsServer = {
     url: `nats://127.0.0.1:${port}`,
+    port,
     async start(options) {
       if (options?.empty) rmSync(join(dir, 'js'), { recursive: true, force: true });
       rmSync(log, { force: true });

@@ -1,0 +1,78 @@
+// A server and a client process of one way of calling, and rounds of several pairs by turns: A B A B, so
+// that what else happens on the machine hits all of them, and ratios are taken within a turn.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Address, Sampling } from './peers.ts';
+import type { Measured, Round } from './process.ts';
+
+const program = fileURLToPath(new URL('process.ts', import.meta.url));
+
+export interface Pair {
+  measure(round: Round): Promise<Measured>;
+  close(): Promise<void>;
+}
+
+async function heard<T>(child: ChildProcess): Promise<T> {
+  const ended = new AbortController();
+  const message = once(child, 'message', { signal: ended.signal });
+  const end = once(child, 'exit', { signal: ended.signal });
+  try {
+    return await Promise.race([
+      message.then(([m]) => m as T),
+      end.then(([code]) => Promise.reject(new Error(`a process of the benchmark ended: ${code}`))),
+    ]);
+  } finally {
+    ended.abort();
+    message.catch(() => {});
+    end.catch(() => {});
+  }
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const end = once(child, 'exit');
+  child.disconnect();
+  await end;
+}
+
+export async function startPair(name: string, nats: string, sample?: Sampling): Promise<Pair> {
+  const part = sample === undefined ? '' : String(sample);
+  const profile = (role: string): string[] =>
+    process.env.BENCH_PROFILE === name ? ['--cpu-prof', `--cpu-prof-name=${role}.cpuprofile`] : [];
+  const server = fork(program, ['serve', name, nats, part], { execArgv: profile('server') });
+  const address = await heard<Address>(server);
+  const client = fork(program, ['call', name, JSON.stringify(address), part], {
+    execArgv: profile('client'),
+  });
+  await heard(client);
+  return {
+    measure: (round) => {
+      client.send(round);
+      return heard<Measured>(client);
+    },
+    close: async () => {
+      await stop(client);
+      await stop(server);
+    },
+  };
+}
+
+/** Results by pair, one for each turn. The first turn warms up and does not count. */
+export async function byTurns(
+  pairs: ReadonlyMap<string, Pair>,
+  turns: number,
+  round: Round,
+): Promise<Map<string, Measured[]>> {
+  const results = new Map<string, Measured[]>([...pairs.keys()].map((name) => [name, []]));
+  for (let turn = 0; turn <= turns; turn++)
+    for (const [name, pair] of pairs) {
+      const measured = await pair.measure(round);
+      if (turn > 0) results.get(name)?.push(measured);
+    }
+  return results;
+}
+
+/** One figure of `a` over that of `b`, turn by turn. */
+export const ratios = (a: readonly number[], b: readonly number[]): number[] =>
+  a.map((value, i) => value / (b[i] ?? Number.NaN));
