@@ -129,9 +129,8 @@ export class Paths {
     this.measured(name, rttMs);
     const p = this.of(name);
     if (!p) return;
-    // The first one is not trusted: it waited for the connection.
-    p.helloMs = p.hellos < 2 ? rttMs : (p.helloMs ?? rttMs) / 2 + rttMs / 2;
-    p.hellos++;
+    // The first one does not count: it waited for the connection.
+    if (p.hellos++ > 0) p.helloMs = ((p.helloMs ?? rttMs) + rttMs) / 2;
   }
 
   /** No answer in time to what was sent at `sentMs`: suspect, unless something came since. */
