@@ -113,7 +113,7 @@ async function frameOf(as: {
 
 beforeAll(async () => {
   file = { name: cluster, processes: [] };
-  await issueFirst(file, dir, 3);
+  await issueFirst(file, dir, { nodes: 3, isOpen: true });
   const started = await startNats(dir, {
     ...{ address: '127.0.0.1', users: usersPath(dir), isOpen: true },
   });

@@ -20,6 +20,11 @@ export const credential = z.object({
   seed: z.string().regex(/^SU[A-Z2-7]{56}$/),
   /** Certificate of the cluster's authority, PEM. */
   ca: z.string(),
+  /**
+   * Direct connections are encrypted, but to addresses that begin with `machine`, which do not leave it.
+   * Absent: none is.
+   */
+  encrypt: z.object({ machine: z.string().optional() }).optional(),
   /** The node's own, with its key, PEM; a person has none. */
   certificate: z.object({ pem: z.string(), key: z.string() }).optional(),
 });

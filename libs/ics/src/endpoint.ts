@@ -16,6 +16,7 @@ import {
   type ServiceEndpoint,
 } from '@ssi/contracts';
 import { type Clock, type Log, noLog, type Random, type Streams } from '@ssi/ports';
+import { encryptionOf } from './encryption.ts';
 import { identityOf } from './hello.ts';
 import { createIcs, type IcsEndpoint } from './ics.ts';
 import { tcpStreams } from './stream.tcp.ts';
@@ -75,12 +76,13 @@ export async function createEndpoint(
   // A client is addressed by its boot id too: one principal has many at a time.
   const bootId = random.hex(8);
   const self = { node, service, ...(node === 0 && { instance: bootId }) };
+  const encryption = encryptionOf(options.credential);
   const transports: Transport[] = [];
   if (options.memory) transports.push(options.memory.transport(self));
   let tcp: TcpTransport | undefined;
   let tcpPort = 0;
   if (options.tcp) {
-    tcp = tcpTransport({ cluster, clock, identity: identityOf(options.credential) });
+    tcp = tcpTransport({ cluster, clock, identity: identityOf(options.credential), encryption });
     try {
       tcpPort = await tcp.listen(options.tcp.port ?? 0, options.tcp.host);
     } catch (error) {
@@ -105,9 +107,7 @@ export async function createEndpoint(
   const ics = createIcs({ node, service, bootId, clock, random, transports, log, ...tracer });
   return ok({
     ics,
-    streams: tcpStreams(
-      options.tcp?.host === undefined ? { clock } : { clock, host: options.tcp.host },
-    ),
+    streams: tcpStreams({ clock, host: options.tcp?.host, encryption }),
     tcpPort,
     nats,
     setMap: (map, revoked = []) => {

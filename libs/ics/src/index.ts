@@ -1,6 +1,8 @@
 // Every export of ICS, by file.
 export { credentialOf } from './credential-file.ts';
+export { type Encryption, encryptionOf } from './encryption.ts';
 export { busTls, createEndpoint, type Endpoint, type EndpointOptions } from './endpoint.ts';
+export { type Identity, identityOf } from './hello.ts';
 export { createIcs, type IcsEndpoint, type IcsOptions, type PeerState } from './ics.ts';
 export { createKeyCalls, type KeyCalls } from './key-calls.ts';
 export { createKeyRole, type KeyRole } from './key-role.ts';

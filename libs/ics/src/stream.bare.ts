@@ -12,7 +12,9 @@ interface Handle {
 /** Throws where `rest`, what was read beyond the greeting, is not empty: the peer speaks out of turn. */
 export function bareConnection(socket: Socket, rest: Uint8Array): BareConnection {
   const { _handle: handle } = socket as unknown as { readonly _handle: Handle | null };
-  if (!handle || handle.fd < 0 || rest.length > 0) throw new Error('not a connection to hand over');
+  // An encrypted one has no descriptor to speak of.
+  if (!handle || !(handle.fd >= 0) || rest.length > 0)
+    throw new Error('not a connection to hand over');
   handle.readStop();
   return { fd: handle.fd, close: () => socket.destroy() };
 }

@@ -1,8 +1,9 @@
 // Out-of-line streams over TCP: how a connection is opened with a token. What runs on it then is
 // stream.ts. The greeting is `SSIS` and the token; the answer is one byte, 1: open, 0: not valid here.
-import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import type { Clock, StreamListener, Streams } from '@ssi/ports';
+import { dial, type Encryption, leavesMachine, welcome } from './encryption.ts';
 import { bareConnection } from './stream.bare.ts';
 import { SocketStream } from './stream.ts';
 
@@ -31,10 +32,14 @@ function take(socket: Socket, size: number, then: (head: Buffer, rest: Buffer) =
   socket.on('data', onData);
 }
 
-function listener(server: Server, clock: Clock): StreamListener {
+function listener(
+  server: Server,
+  clock: Clock,
+  encryption: Encryption | undefined,
+): StreamListener {
   const tokens = new Map<string, Accepting>();
   const sockets = new Set<Socket>();
-  server.on('connection', (socket) => {
+  welcome(server, encryption, (socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => {});
@@ -94,9 +99,11 @@ function open<T>(
   token: string,
   timeoutMs: number,
   taken: (socket: Socket, rest: Uint8Array) => T,
+  encryption: Encryption | undefined,
 ): Promise<Reply<T, ConnectErrno>> {
   return new Promise((resolve) => {
-    const socket = createConnection({ host, port, allowHalfOpen: true, noDelay: true });
+    const to = { host, port, allowHalfOpen: true, noDelay: true };
+    const socket = dial(to, encryption, () => socket.write(magic + token, 'latin1'));
     const where = `${host}:${port}`;
     const end = (reply: Reply<T, ConnectErrno>): void => {
       timer.cancel();
@@ -108,7 +115,6 @@ function open<T>(
     const timer = clock.after(timeoutMs, () => end(fail('ETIMEDOUT', `no answer from ${where}`)));
     socket.on('error', (error) => end(fail('EHOSTUNREACH', `${where}: ${error.message}`)));
     socket.on('close', onClose);
-    socket.on('connect', () => socket.write(magic + token, 'latin1'));
     take(socket, 1, (head, rest) => {
       if (head[0] === 1) end(ok(taken(socket, rest)));
       else end(fail('EACCES', `${where} does not know this token (any more)`));
@@ -124,6 +130,7 @@ async function openAny<T>(
   token: string,
   timeoutMs: number,
   taken: (socket: Socket, rest: Uint8Array) => T,
+  encryption: Encryption | undefined,
 ): Promise<Reply<T, ConnectErrno>> {
   const untilMs = clock.nowMs() + timeoutMs;
   let last: Reply<T, ConnectErrno> = fail('EHOSTUNREACH', 'no address to connect to');
@@ -131,20 +138,28 @@ async function openAny<T>(
     // The time left is shared by the addresses left, so that a dead first one does not use it all.
     const leftMs = (untilMs - clock.nowMs()) / (addresses.length - i);
     if (leftMs <= 0) return fail('ETIMEDOUT', `no answer from ${addresses.join(', ')}`);
-    last = await open(clock, address, port, token, leftMs, taken);
+    last = await open(clock, address, port, token, leftMs, taken, encryption);
     if (last.ok || last.errno === 'EACCES') return last;
   }
   return last;
 }
 
 /** The port on TCP. `host`: where to listen, all interfaces by default. */
-export function tcpStreams({ clock, host }: { clock: Clock; host?: string }): Streams {
+export function tcpStreams({
+  clock,
+  host,
+  encryption,
+}: {
+  clock: Clock;
+  host?: string | undefined;
+  encryption?: Encryption | undefined;
+}): Streams {
   return {
     listen: () =>
       new Promise((resolve, reject) => {
         const server = createServer({ allowHalfOpen: true, noDelay: true });
         server.on('error', reject);
-        server.listen(0, host, () => resolve(listener(server, clock)));
+        server.listen(0, host, () => resolve(listener(server, clock, encryption)));
       }),
     connect: (addresses, port, token, timeoutMs) =>
       openAny(
@@ -154,8 +169,12 @@ export function tcpStreams({ clock, host }: { clock: Clock; host?: string }): St
         token,
         timeoutMs,
         (socket, rest) => new SocketStream(socket, rest),
+        encryption,
       ),
-    connectBare: (addresses, port, token, timeoutMs) =>
-      openAny(clock, addresses, port, token, timeoutMs, bareConnection),
+    // Whoever takes a descriptor over does not encrypt.
+    connectBare: (all, port, token, timeoutMs) => {
+      const addresses = all.filter((a) => !encryption || !leavesMachine(a, encryption));
+      return openAny(clock, addresses, port, token, timeoutMs, bareConnection, undefined);
+    },
   };
 }

@@ -1,9 +1,10 @@
 // The direct transport: each service process listens, others connect when they first have something to
 // say, to where the node map puts the service. Replies come back on the connection the call came on.
 // The first frames are the hello (hello.ts), which says whose connection it is.
-import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { ServiceEndpoint } from '@ssi/contracts';
 import type { Clock } from '@ssi/ports';
+import { dial, type Encryption, welcome } from './encryption.ts';
 import { clientHello, type Hello, type Identity, type Peer, serverHello } from './hello.ts';
 import { Link } from './link.ts';
 import type { Claim, Outgoing, Receiver, Transport, Via } from './transport.ts';
@@ -22,6 +23,8 @@ export interface TcpTransportOptions {
   readonly clock: Clock;
   /** The node's certificate; absent: whoever names the cluster is let in. */
   readonly identity?: Identity | undefined;
+  /** Absent: nothing is encrypted. */
+  readonly encryption?: Encryption | undefined;
 }
 
 /** A transport that listens, and is told where the others do. */
@@ -48,7 +51,8 @@ interface Route {
   notBeforeMs: number;
 }
 
-export function tcpTransport({ cluster, clock, identity }: TcpTransportOptions): TcpTransport {
+export function tcpTransport(options: TcpTransportOptions): TcpTransport {
+  const { cluster, clock, identity, encryption } = options;
   const routes = new Map<string, Route>();
   const accepted = new Set<Socket>();
   /** By connection, those that are past their hello with a certificate. */
@@ -108,7 +112,7 @@ export function tcpTransport({ cluster, clock, identity }: TcpTransportOptions):
   const connect = (route: Route): void => {
     const address = route.addresses[route.at % route.addresses.length];
     if (!address) return;
-    const socket = createConnection({ ...address, timeout: connectMs });
+    const socket = dial({ ...address, timeout: connectMs }, encryption, () => reached());
     route.socket = socket;
     let open = false;
     const hello = clientHello(cluster, identity, route.node);
@@ -129,13 +133,13 @@ export function tcpTransport({ cluster, clock, identity }: TcpTransportOptions):
     };
     socket.on('timeout', () => socket.destroy());
     socket.on('error', () => {});
-    socket.on('connect', () => {
+    const reached = (): void => {
       socket.setKeepAlive(true, 5_000);
       if (hello.first) link.send(hello.first);
       if (identity) return;
       through = true;
       opened();
-    });
+    };
     socket.on('close', () => {
       if (route.socket !== socket) return;
       route.socket = undefined;
@@ -202,7 +206,8 @@ export function tcpTransport({ cluster, clock, identity }: TcpTransportOptions):
     backTo: () => undefined,
     listen: (port, host) =>
       new Promise((resolve, reject) => {
-        server = createServer({ noDelay: true }, onAccept);
+        server = createServer({ noDelay: true });
+        welcome(server, encryption, onAccept);
         server.on('error', reject);
         server.listen(port, host, () => {
           const at = server?.address();

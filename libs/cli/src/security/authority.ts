@@ -36,7 +36,10 @@ export const busCertificatePath = (dir: string): string => `${authorityDir(dir)}
 export const hasAuthority = (clusterDir: string): boolean => existsSync(usersPath(clusterDir));
 
 /** What the authority knows of a cluster: its file, as far as it is written yet. */
-type Cluster = Pick<ClusterFile, 'name' | 'nats' | 'processes'>;
+type Cluster = Pick<ClusterFile, 'name' | 'nats' | 'network' | 'processes'> & {
+  /** Before its bus is there to tell: whether other machines will join. */
+  readonly isOpen?: boolean;
+};
 
 async function change(
   cluster: Cluster,
@@ -120,7 +123,10 @@ async function makeNodes(
     const keys = createNodeKeys();
     const certificate = await certifyNode(clusterDir, cluster.name, num, keys.publicKey);
     const ca = caCertificate(clusterDir);
-    writeNodeCredentials(clusterDir, keys, { cluster: cluster.name, num, ca, certificate });
+    const encrypt = encryptionFor(cluster);
+    writeNodeCredentials(clusterDir, keys, {
+      ...{ cluster: cluster.name, num, ca, certificate, encrypt },
+    });
     return nodeHolders(num, publicKeys(keys), certificate);
   });
   return (await Promise.all(made)).flat();
@@ -128,6 +134,14 @@ async function makeNodes(
 
 export const issueNode = async (cluster: Cluster, clusterDir: string, num: number): Promise<void> =>
   enter(cluster, clusterDir, await makeNodes(cluster, clusterDir, [num]));
+
+/** Where other machines may join, what is direct is encrypted too, but between the nodes of this one. */
+const encryptionFor = ({ nats, network, isOpen }: Cluster): Credential['encrypt'] =>
+  isOpen || nats?.startsWith('tls:')
+    ? network
+      ? { machine: `${network.prefix}.` }
+      : {}
+    : undefined;
 
 interface Person {
   readonly name: string;
@@ -144,6 +158,7 @@ function makeUser(
   const credential: Credential = {
     ...{ cluster: cluster.name, node: 0, service, seed, ca: caCertificate(clusterDir) },
     ...(cluster.nats !== undefined && { nats: cluster.nats }),
+    encrypt: encryptionFor(cluster),
   };
   return { holder: { node: 0, service, key, name }, credential };
 }
@@ -163,12 +178,16 @@ export async function issueUser(
   return credential;
 }
 
-/** What a cluster starts with: its authority, its nodes' credentials, and the one of who started it. */
+/**
+ * What a cluster starts with: its authority, its nodes' credentials, and the one of who started it.
+ * `isOpen`: other machines will join.
+ */
 export async function issueFirst(
-  cluster: Cluster,
+  known: Cluster,
   clusterDir: string,
-  nodes: number,
+  { nodes, isOpen }: { nodes: number; isOpen: boolean },
 ): Promise<void> {
+  const cluster = { ...known, isOpen };
   mkdirSync(authorityDir(clusterDir), { recursive: true, mode: 0o700 });
   await createCa(clusterDir, cluster.name);
   const bus = createKeys();

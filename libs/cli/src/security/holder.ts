@@ -52,12 +52,20 @@ export const publicKeys = ({ services }: NodeKeys): Record<string, string> =>
 export function writeNodeCredentials(
   clusterDir: string,
   keys: NodeKeys,
-  q: { cluster: string; num: number; nats?: string | undefined; ca: string; certificate: string },
+  q: {
+    cluster: string;
+    num: number;
+    nats?: string | undefined;
+    ca: string;
+    certificate: string;
+    encrypt?: Credential['encrypt'];
+  },
 ): void {
   for (const [service, { seed }] of Object.entries(keys.services))
     writeCredential(`${nodeCredentials(clusterDir, q.num)}/${service}.json`, {
       ...{ cluster: q.cluster, node: q.num, service, seed, ca: q.ca },
       ...(q.nats !== undefined && { nats: q.nats }),
+      encrypt: q.encrypt,
       certificate: { pem: q.certificate, key: keys.key },
     });
 }

@@ -88,7 +88,7 @@ async function startParts(
     parts.push([
       'nats-server',
       () =>
-        issueFirst(cluster, dir, nodes)
+        issueFirst(cluster, dir, { nodes, isOpen: listen !== undefined })
           .then(() =>
             startNats(dir, {
               address: listen ?? address,

@@ -42,7 +42,7 @@ export async function initContainers(name: string, nodes: number): Promise<Reply
   };
   for (const part of ['nats', 'redis'])
     mkdirSync(`${dir}/${part}`, { recursive: true, mode: 0o711 });
-  await issueFirst(cluster, dir, nodes);
+  await issueFirst(cluster, dir, { nodes, isOpen: false });
   const health = { healthPort: 8222 };
   writeNatsConfig(`${dir}/nats/nats.conf`, {
     ...{ listen: '0.0.0.0:4222', dataDir: '/data', users: usersPath(dir), ...health },

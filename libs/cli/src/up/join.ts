@@ -120,10 +120,12 @@ async function admit(
   });
   if (!reply.ok) return reply;
   const given = reply.value;
-  writeNodeCredentials(dir, keys, { ...given, cluster });
   const { nats, ca, person } = given;
+  // Of what is on the other machines nothing is this one's.
+  const encrypt = nats.startsWith('tls:') ? {} : undefined;
+  writeNodeCredentials(dir, keys, { ...given, cluster, encrypt });
   writeCredential(userCredential(dir), {
-    ...{ cluster, node: 0, service: person, seed: user.seed, nats, ca },
+    ...{ cluster, node: 0, service: person, seed: user.seed, nats, ca, encrypt },
   });
   return ok(given);
 }
