@@ -30,7 +30,7 @@ export const bench: Bench = {
         if (!started.ok) throw new Error(`${started.errno} ${started.detail}`);
       }
       await opened.value.close();
-      const logs = nums.map((n) => new MembershipLog(cluster.name, n));
+      const logs = nums.map((n) => MembershipLog.of(cluster.name, n));
       for (const l of logs) l.read();
       log(`${burners.length} busy programs beside the nodes and one in each, ${seconds} s`);
       await new Promise((done) => setTimeout(done, seconds * 1_000));

@@ -9,14 +9,20 @@ export interface LogLine {
   readonly to?: string;
   readonly transid?: number;
   readonly term?: number;
+  readonly detail?: string;
 }
 
 export class MembershipLog {
   private at = 0;
   private readonly path: string;
 
-  constructor(cluster: string, num: number) {
-    this.path = `/run/ssi/clusters/${cluster}/n${num}/membership.log`;
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Of a node that `ssi up` started. */
+  static of(cluster: string, num: number): MembershipLog {
+    return new MembershipLog(`/run/ssi/clusters/${cluster}/n${num}/membership.log`);
   }
 
   /** Lines since the last call. */

@@ -45,7 +45,7 @@ async function deaths(
   if (!opened.ok) throw new Error(opened.detail);
   const ssi = opened.value;
   const dir = mkdtempSync(`${tmpdir()}/ssi-nodedeath-`);
-  const logs = new Map(nums.map((n) => [n, new MembershipLog(cluster.name, n)]));
+  const logs = new Map(nums.map((n) => [n, MembershipLog.of(cluster.name, n)]));
   const watch = async (node: number): Promise<void> => {
     const path = `${dir}/${node}`;
     const argv = ['/usr/bin/python3', '-c', watcher, path];

@@ -114,17 +114,35 @@ describe.skipIf(!canRunNative)('end to end: faults', { timeout: 90_000 }, () => 
     await busy.finish().catch(() => {});
   });
 
-  test('the master is killed: another takes over, and everything works', async () => {
+  test('the master is killed: another takes over, and everything works; SIGCLUSTER tells of it', async () => {
     const master = value(await ssi.nodes()).find((n) => n.isMaster)?.num ?? 1;
     const other = master === 1 ? 2 : 1;
+    // It moved before it is told: the wish goes along.
+    const told = async (): Promise<number> =>
+      (await cluster.ssi('logs', String(asked.pid))).stdout.split('changed').length - 1;
+    const script = 'trap "echo changed" USR2; echo ready; while :; do sleep 0.1; done';
+    const wish = ['--node', String(other), '--sigcluster', 'USR2', '--detach', '--json'];
+    const asked = await cluster.json<{ pid: number }>('run', ...wish, '--', 'sh', '-c', script);
+    await waitUntil(
+      'the program is ready',
+      async () => (await cluster.ssi('logs', String(asked.pid))).stdout.includes('ready'),
+      10_000,
+    );
+    const third = [1, 2, 3].find((n) => n !== master && n !== other) ?? 3;
+    value(await ssi.migrate(asked.pid, third));
+    expect(await told()).toBe(0);
     const busy = await startBusy(ssi, other);
     await busy.more(50);
     await cluster.ssi('node', 'kill', String(master));
     await waitForStates(cluster, { [master]: 'DOWN' });
+    await waitUntil('SIGCLUSTER on the death', async () => (await told()) === 1, 10_000);
     await busy.more(100);
     expect(runningCopies(busy.mark, busy.pid)).toHaveLength(1);
-    await cluster.ssi('node', 'start', String(master));
+    const back = await cluster.ssi('node', 'start', String(master));
+    expect(back.code, back.stderr).toBe(0);
     await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' }, 20_000);
+    await waitUntil('SIGCLUSTER on its return', async () => (await told()) === 2, 10_000);
+    value(await ssi.kill(asked.pid, 9));
     await waitUntil(
       'a move to it',
       async () => (await ssi.migrate(busy.pid, master)).ok,

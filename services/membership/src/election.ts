@@ -40,8 +40,6 @@ interface Campaign {
   term: number;
   readonly granted: Map<number, Grant>;
   mandate: Mandate;
-  /** The store has lost what the members know. */
-  forgot: boolean;
   /** A majority promised: it is not given up for another candidate any more. */
   decided: boolean;
   ended: boolean;
@@ -107,7 +105,6 @@ export function createElection(
     const me = campaign;
     if (!me) return;
     me.term = term;
-    me.forgot = verdict === 'forgot';
     me.mandate = newMandate(term);
     if (
       !(await own.promiseTo({
@@ -119,6 +116,10 @@ export function createElection(
     )
       return later(timing.promiseMs / 4);
     me.granted.set(state.id.num, { id: state.id, transid: base.transid });
+    // The way that the new view will go is opened meanwhile.
+    for (const num of votersOf(base))
+      if (num !== state.id.num)
+        void deps.ics.call(clms, 'members', num, { stored: true }, { timeoutMs: 500 });
     log.info('standing for master', { term, transid: base.transid, voters: votersOf(base) });
     await canvass(me, base, found.value);
   }
@@ -177,12 +178,7 @@ export function createElection(
       await sleep(clock, timing.verdictMs);
     }
     if (me.ended) return withdraw(me, voters);
-    const view = takeover(base, {
-      term: me.term,
-      master: state.id.num,
-      dead,
-      forgot: me.forgot,
-    });
+    const view = takeover(base, { term: me.term, master: state.id.num, dead });
     const writeId = deps.random.hex(8);
     const bytes = encodeRecord(recordOf({ cluster: config.cluster, clusterId, writeId, view }));
     let set = await kv.compareAndSet(recordKey, bytes, found.revision);
@@ -251,7 +247,6 @@ export function createElection(
         granted: new Map(),
         mandate: newMandate(0),
         decided: false,
-        forgot: false,
         ended: false,
       };
       state.role = 'candidate';
@@ -269,8 +264,8 @@ export function createElection(
       campaign.mandate = beatAcked(campaign.mandate, m.from.num, m.seq);
     },
     onRefused(m) {
-      // A master is heard, or somebody stands for a newer term.
-      if (!campaign || campaign.decided || !(m.follows || m.term > campaign.term)) return;
+      // A master is heard, or this term is somebody else's.
+      if (!campaign || campaign.decided || !(m.follows || m.term >= campaign.term)) return;
       campaign.ended = true;
       if (m.follows) later(timing.promiseMs);
     },

@@ -40,7 +40,7 @@ export interface LocalServices {
   list(): { name: string; state: string }[];
 }
 
-/** Views are repeated this often, so that a service notices a membership that is gone. */
+/** Views are repeated, and services asked how they are, this often: either notices that the other is gone. */
 const repeatMs = 1_000;
 
 export function createLocalServices(deps: MembershipDeps, state: NodeState): LocalServices {
@@ -50,6 +50,15 @@ export function createLocalServices(deps: MembershipDeps, state: NodeState): Loc
     { bootId: string; pid: number; state: string; contract: ServiceContract }
   >();
   let pushedMs = Number.NEGATIVE_INFINITY;
+
+  /** Past its start? What it says of itself is what people are told. */
+  async function look(s: { state: string; contract: ServiceContract }): Promise<boolean> {
+    const reply = await ics.call(s.contract, 'status', state.id.num, {}, { timeoutMs: repeatMs });
+    if (reply.ok) s.state = reply.value.state;
+    // A service that has no status to tell is ready when it attached.
+    else s.state = reply.errno === 'ENOSYS' ? 'attached' : 'silent';
+    return s.state !== 'starting' && s.state !== 'silent';
+  }
 
   const self: LocalServices = {
     attach(q) {
@@ -68,17 +77,14 @@ export function createLocalServices(deps: MembershipDeps, state: NodeState): Loc
         ics.send(s.contract, 'view', id.num, body, { timeoutMs: 2 * repeatMs });
     },
     tick(nowMs) {
-      if (nowMs - pushedMs >= repeatMs) self.push();
+      if (nowMs - pushedMs < repeatMs) return;
+      self.push();
+      for (const [, s] of attached) void look(s);
     },
     async ready() {
       for (const name of config.services) {
         const s = attached.get(name);
-        if (!s) return false;
-        const reply = await ics.call(s.contract, 'status', state.id.num, {}, { timeoutMs: 1_000 });
-        // A service that has no status to tell is ready when it attached.
-        if (!reply.ok && reply.errno !== 'ENOSYS') return false;
-        s.state = reply.ok ? reply.value.state : 'attached';
-        if (s.state === 'starting') return false;
+        if (!s || !(await look(s))) return false;
       }
       return true;
     },

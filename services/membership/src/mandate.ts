@@ -89,12 +89,14 @@ export interface Follow {
 }
 
 /**
- * May this voter promise `q` now? An older term never; another node only when the promise ran out. The
- * same life may begin a newer term at any time: the mandate that the promise protects is its own.
+ * May this voter promise `q` now? An older term never; another node only when the promise ran out, and
+ * a term goes to one candidate only, so that it is won once. The same life may begin a newer term at any
+ * time: the mandate that the promise protects is its own.
  */
 export function mayPromise(p: Promised, q: Follow, nowMs: number): boolean {
   if (q.term < p.term) return false;
   if (q.to === p.to && q.life === p.life) return true;
+  if (q.term === p.term && p.to !== 0 && !q.reigns) return false;
   return nowMs >= p.untilMs;
 }
 

@@ -17,7 +17,7 @@ import type { Heartbeat } from './messages.ts';
 import { isQuorum, votersOf } from './quorum.ts';
 import { type MembershipDeps, type NodeState, selfIn } from './state.ts';
 import { mandateMs } from './timing.ts';
-import { isMember, nodedown } from './view.ts';
+import { isMember, nodedown, unheardMax } from './view.ts';
 
 export interface Joiner {
   readonly id: MemberId;
@@ -29,6 +29,8 @@ export interface Master {
   /** Grows where a voter is bound to a newer one. */
   readonly term: number;
   mandated(): boolean;
+  /** A majority has applied what this one committed, but for a few: it may commit more. */
+  heard(): boolean;
   onAck(m: Heartbeat<'ack'>): void;
   onPing(m: Heartbeat<'ping'>): void;
   /** A voter can't follow this term any more. */
@@ -48,7 +50,7 @@ export interface Master {
 export function createMaster(
   deps: MembershipDeps,
   state: NodeState,
-  start: { mandate: Mandate; seq: number; committer: Committer },
+  start: { mandate: Mandate; seq: number; committer: Committer; transid: number },
   on: { leaseUntil: (untilMs: number) => void; released: () => void; peersChanged: () => void },
 ): Master {
   const { clock, heartbeats, log, config } = deps;
@@ -61,6 +63,8 @@ export function createMaster(
   const answeredMs = new Map<number, number>();
   const brokerSeen = new Map<number, { ok: boolean; atMs: number }>();
   const excluding = new Set<number>();
+  /** Newest view of each voter, as it said with its acknowledgements. */
+  const applied = new Map<number, number>();
   const joiners = new Map<number, Joiner>();
   let over = false;
   let raising = false;
@@ -200,6 +204,14 @@ export function createMaster(
       return mandate.term;
     },
     mandated,
+    heard() {
+      // The next transid, less what may be unheard of.
+      const least = view().transid + 2 - unheardMax;
+      if (least <= start.transid) return true;
+      const voters = votersOf(view());
+      const have = voters.filter((n) => n === state.id.num || (applied.get(n) ?? 0) >= least);
+      return isQuorum(have, voters, config.quorum);
+    },
     joiners,
     onAck(m) {
       if (m.term !== mandate.term || over) return;
@@ -210,6 +222,7 @@ export function createMaster(
       // A vote is the node number's: its newer life keeps the promise as well.
       if ((member && talksIn(member.state)) || joiner)
         mandate = beatAcked(mandate, m.from.num, m.seq);
+      applied.set(m.from.num, m.transid);
       brokerSeen.set(m.from.num, { ok: m.broker, atMs: clock.nowMs() });
       answer(m.from, m.ping);
     },

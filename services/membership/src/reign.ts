@@ -61,7 +61,7 @@ export function createReign(
     clusterId: won.clusterId,
     view: won.view,
     revision: won.revision,
-    mayWrite: () => !over && !state.stopped && master.mandated(),
+    mayWrite: () => !over && !state.stopped && master.mandated() && master.heard(),
     isOver: () => over || state.stopped,
     onCommitted: tell,
     onLost: on.lost,
@@ -69,7 +69,7 @@ export function createReign(
   const master = createMaster(
     deps,
     state,
-    { mandate: won.mandate, seq: won.seq, committer },
+    { mandate: won.mandate, seq: won.seq, committer, transid: won.view.transid },
     { leaseUntil: on.leaseUntil, released: on.lost, peersChanged: on.peersChanged },
   );
   cleanup = createCleanupRun(deps, state, master, committer);

@@ -131,18 +131,19 @@ export const inCleanup = (view: View): MemberId[] =>
     .map(({ num, incarnation }) => ({ num, incarnation }));
 
 /**
- * A store that forgot may have held views that no majority had applied yet: their transids are not used
- * again. A master has its members' acknowledgements after each commit, so these are few.
+ * Transids that a master may use beyond what a majority has applied: if it dies and the store forgets, its
+ * views live on with it alone. The next term begins above them, so that no transid names two views.
  */
-const forgottenMax = 16;
+export const unheardMax = 16;
 
 /** A new master's first view: its term, and the lives it knows to be over. */
 export function takeover(
   view: View,
-  q: { term: number; master: number; dead: readonly MemberId[]; forgot?: boolean },
+  q: { term: number; master: number; dead: readonly MemberId[] },
 ): View {
   const { members } = nodedown(view, q.dead);
-  const transid = view.transid + (q.forgot ? forgottenMax : 1);
+  // The first of all has nobody before it; a term that was won and never heard of left a gap of its own.
+  const transid = view.transid + (view.transid === 0 ? 1 : unheardMax * (q.term - view.term));
   return { ...next(view, members, transid), term: q.term, master: q.master };
 }
 

@@ -62,7 +62,7 @@ describe('CLMS: key services: placement', () => {
     const over = takeover(v, { term: 2, master: 2, dead: [id(1)] });
     expect(activeInstance(over, 'ipc')).toBeUndefined();
     expect(cleanup(over, [id(1)], 'DOWN').keyServices).toEqual({});
-    const kept = takeover(up(['ipc'], []), { term: 2, master: 2, dead: [], forgot: true });
+    const kept = takeover(up(['ipc'], []), { term: 2, master: 2, dead: [] });
     expect(kept.keyServices).toEqual(v.keyServices);
   });
 
@@ -117,6 +117,33 @@ describe('CLMS: key services: a cluster', () => {
       expect(cluster.node(n).steps.some((s) => s.dead.includes(victim))).toBe(true);
       expect(cluster.told(n)).toContain(`${victim}:DOWN`);
     }
+  });
+
+  test('the store forgets a view that a cut-off master alone had applied, and it dies: its transid is not used again', async () => {
+    await start();
+    const master = cluster.view(1)?.master ?? 0;
+    const rest = [1, 2, 3].filter((n) => n !== master);
+    // Whoever joined last looks at the store once more.
+    await cluster.clock.advance(500);
+    const before = cluster.bucket.entries.get('membership');
+    if (!before) throw new Error('no record');
+    cluster.partition([master], rest);
+    const [to] = rest;
+    const active = keyOf(master)?.num ?? 0;
+    // Committed with the mandate it still has, heard by nobody.
+    void handOver(master, { service: 'ipc', to: active === to ? rest[1] : to });
+    await cluster.clock.advance(40);
+    expect(cluster.view(master)?.transid).toBeGreaterThan(cluster.view(rest[0] ?? 0)?.transid ?? 0);
+    cluster.kill(master);
+    cluster.bucket.entries.set('membership', before);
+    await cluster.until(
+      () => rest.every((n) => cluster.told(n).includes(`${master}:DOWN`)),
+      5_000,
+      'a new master',
+    );
+    cluster.heal();
+    await cluster.start(master);
+    await cluster.until(() => cluster.allTold([1, 2, 3], '1:UP 2:UP 3:UP'), 5_000, 'all UP');
   });
 
   test.each([false, true])(

@@ -105,11 +105,12 @@ describe('CLMS: view', () => {
     expect(shutdown(v, { num: 1, incarnation: life(1, 'b') })).toMatchObject({ errno: 'ESTALE' });
   });
 
-  test('takeover counts its own transid; after a store that forgot it leaves room', () => {
-    const v = upView(1, 2);
+  test('takeover: each term has transids of its own, above all that the last one may have used unheard', () => {
+    const v = { ...upView(1, 2), term: 6 };
     const q = { term: 7, master: 1, dead: [{ num: 2, incarnation: life(1) }] };
-    expect(takeover(v, q)).toMatchObject({ transid: v.transid + 1, term: 7, master: 1 });
-    expect(takeover(v, { ...q, forgot: true }).transid).toBe(v.transid + 16);
+    expect(takeover(v, q)).toMatchObject({ transid: v.transid + 16, term: 7, master: 1 });
+    expect(takeover(v, { ...q, term: 9 }).transid).toBe(v.transid + 3 * 16);
+    expect(takeover(emptyView(16), { ...q, term: 1 }).transid).toBe(1);
   });
 });
 
@@ -187,6 +188,9 @@ describe('CLMS: mandate and promise', () => {
     expect(mayPromise(p, follow(4, 2), timing.promiseMs - 1)).toBe(false);
     expect(mayPromise(p, follow(4, 2), timing.promiseMs)).toBe(true);
     expect(mayPromise(p, follow(2, 1), 5_000)).toBe(false);
+    // A term is one candidate's; who was heard as its master has won it.
+    expect(mayPromise(p, { ...follow(3, 2), reigns: false }, 5_000)).toBe(false);
+    expect(mayPromise(p, { ...follow(3, 2), reigns: true }, 5_000)).toBe(true);
     expect(mayPromise(p, follow(4, 1), 10)).toBe(true);
     expect(mayPromise(p, { ...follow(4, 1), life: 'other' }, 10)).toBe(false);
   });

@@ -32,6 +32,28 @@ describe('CLMS: start', () => {
     await up(5, { loss: 0.2, seed: 5 });
   });
 
+  test('what a service says of itself is asked again while the node is UP; one that is silent is shown so', async () => {
+    await up(1, { services: ['vproc'] });
+    const { handlers } = cluster.node(1);
+    const told = async (): Promise<string | undefined> => {
+      const reply = (await handlers.get('clms.members')?.({}, undefined)) as {
+        value: { services: { name: string; state: string }[] };
+      };
+      return reply.value.services.find((s) => s.name === 'vproc')?.state;
+    };
+    for (const state of ['frozen', 'serving']) {
+      handlers.set('vproc.status', () => ({
+        ok: true,
+        value: { service: 'vproc', state, uptimeMs: 0, counters: {} },
+      }));
+      await cluster.clock.advance(1_100);
+      expect(await told()).toBe(state);
+    }
+    handlers.set('vproc.status', () => new Promise(() => {}));
+    await cluster.clock.advance(3_200);
+    expect(await told()).toBe('silent');
+  });
+
   test('a node is UP only when its services are there and past their start', async () => {
     cluster = new Cluster({ services: ['ics', 'vproc'] });
     const node = await cluster.start(1);
