@@ -19,7 +19,7 @@ export const incarnation = z.object({
 });
 export type Incarnation = z.infer<typeof incarnation>;
 
-/** Id of a membership transition: grows by one with each committed view; 0 is "no view yet". */
+/** Id of a membership transition: grows with each committed view, by more where a master takes over; 0 is "no view yet". */
 export const transId = z.int().min(0);
 export type TransId = z.infer<typeof transId>;
 
