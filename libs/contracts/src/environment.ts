@@ -30,6 +30,7 @@ export const variables = {
   REDIS: 'URL of the cache',
   REPLICAS: '1 or 3: copies of the key-value store',
   RUN_DIR: 'instead of /run/ssi',
+  SENT_AHEAD: 'given to criu by vproc: what was sent ahead of a dump',
   SERVICES: 'services of the node, with commas',
   STANDBY: '0: no second membership process; elsewhere, caretaker: in another container',
   STATE_DIR: 'folder on disk of what outlives a boot',
