@@ -141,7 +141,6 @@ describe.skipIf(!canRunNative)('end to end: faults', { timeout: 90_000 }, () => 
     const back = await cluster.ssi('node', 'start', String(master));
     expect(back.code, back.stderr).toBe(0);
     await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' }, 20_000);
-    await waitUntil('SIGCLUSTER on its return', async () => (await told()) === 2, 10_000);
     value(await ssi.kill(asked.pid, 9));
     await waitUntil(
       'a move to it',
