@@ -1,6 +1,5 @@
 // What `npm test` runs, in order of cost: type check, lint, unit and simulation and integration tests,
-// then the cluster in namespaces end to end, one file at a time. `--long`: what is too long for that;
-// `--faults`: a death at every phase boundary of a move; `--compose`: compose.yaml in containers.
+// then the cluster in namespaces end to end, one file at a time. `run.ts FOLDER`: the tests of that only.
 // The closing line counts everything: a check that fails counts as one.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -41,7 +40,7 @@ const tool = (name: string, ...args: string[]): Phase => ({
 const vitest = (name: string, ...args: string[]): Phase => ({
   name,
   run: async () => {
-    const report = join(scratch, `${name.replaceAll(' ', '-')}.json`);
+    const report = join(scratch, `${name.replaceAll(/[ /]/g, '-')}.json`);
     const code = await start([
       ...['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vitest.config.ts'],
       ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...args],
@@ -64,16 +63,9 @@ const quick: Phase[] = [
   vitest('unit', 'libs', 'services', 'test/sim', 'test/scenarios', 'test/integration'),
   vitest('end to end', 'test/e2e', '--no-file-parallelism'),
 ];
-const compose: Phase[] = [vitest('compose', 'test/compose')];
-const long: Phase[] = [vitest('long', 'test/long', '--no-file-parallelism')];
-const faults: Phase[] = [vitest('faults', 'test/faults', '--no-file-parallelism')];
-const phases = process.argv.includes('--faults')
-  ? faults
-  : process.argv.includes('--long')
-    ? long
-    : process.argv.includes('--compose')
-      ? compose
-      : quick;
+/** What is too long for `npm test`, each with a script of its own. */
+const [folder] = process.argv.slice(2);
+const phases = folder ? [vitest(folder, folder, '--no-file-parallelism')] : quick;
 
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 for (const phase of phases) {

@@ -3,6 +3,7 @@ import { connect, type Ssi } from '@ssi/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { value } from './busy.ts';
 import { canRunNative, startCluster, type TestCluster } from './cluster.ts';
+import { insideNode, nftInside } from './inside-node.ts';
 import { type FaultCase, livesOn, MoveFaults } from './move-faults.ts';
 import { percentile } from './moves.ts';
 
@@ -19,7 +20,7 @@ export function moveFaultsTest(cases: readonly FaultCase[]): void {
       cluster = await startCluster({ env: { SSI_FAILPOINTS: 'file' } });
       ssi = value(await connect({ cluster: cluster.name }));
       faults = new MoveFaults(cluster, ssi);
-    });
+    }, 180_000);
     afterAll(async () => {
       for (const [dies, ms] of Object.entries(settled))
         if (ms.length > 0)
@@ -38,5 +39,62 @@ export function moveFaultsTest(cases: readonly FaultCase[]): void {
         // A service's verdict is its restart, which the supervisor may put off.
         if (c.dies === 'node') expect(settledMs).toBeLessThan(settledMaxMs);
       });
+
+    /** The node's tmpfs, made small, has no page left; gives how to undo it. */
+    const fill = (num: number): (() => void) => {
+      const dir = `/run/ssi/node/${cluster.name}`;
+      const kilobytes = (what: string): number =>
+        Number(/\d+/.exec(insideNode(cluster, num, `df -k --output=${what} ${dir}`))?.[0]);
+      const resize = (k: number): string =>
+        insideNode(cluster, num, `mount -o remount,size=${k}k ${dir}`);
+      const before = kilobytes('size');
+      resize(kilobytes('used') + 256);
+      insideNode(cluster, num, `dd if=/dev/zero of=${dir}/filler bs=4k 2>/dev/null || true`);
+      return () => {
+        resize(before);
+        insideNode(cluster, num, `rm ${dir}/filler`);
+      };
+    };
+    for (const [where, point] of [
+      ['target', 'move.source.dumping'],
+      ['source', 'move.source.dumping'],
+      ['source', 'move.source.prepared'],
+      ['target', 'move.target.restored'],
+    ] as const)
+      test(`the ${where}'s tmpfs is full from ${point} on: it stays, and counts on`, {
+        timeout: 60_000,
+      }, async () => {
+        const { detail } = await faults.trouble(point, (from, to) =>
+          fill(where === 'source' ? from : to),
+        );
+        expect(detail).toMatch(/ENOSPC|No space/i);
+      });
+
+    test('a half-open stream: it is back within seconds, and says why', {
+      timeout: 60_000,
+    }, async () => {
+      const { detail, tookMs } = await faults.trouble('move.source.dumping', (from, to) => {
+        const address = cluster.file().nodes.find((n) => n.num === from)?.address;
+        nftInside(cluster, to, `add table inet half_open`);
+        for (const [hook, end] of [
+          ['input', 'saddr'],
+          ['output', 'daddr'],
+        ] as const) {
+          nftInside(
+            cluster,
+            to,
+            `add chain inet half_open ${hook} { type filter hook ${hook} priority 0 ; }`,
+          );
+          nftInside(
+            cluster,
+            to,
+            `add rule inet half_open ${hook} ip ${end} ${address} meta l4proto tcp drop`,
+          );
+        }
+        return () => nftInside(cluster, to, 'delete table inet half_open');
+      });
+      expect(detail).toMatch(/images|stream/);
+      expect(tookMs).toBeLessThan(10_000);
+    });
   });
 }

@@ -97,6 +97,39 @@ export class MoveFaults {
     return { settledMs, lives };
   }
 
+  /**
+   * `what` happens while the move stands at the point, and is undone when the move has ended: it fails, with an
+   * errno that says so, and the program counts on where it was. Gives the reply's text.
+   */
+  async trouble(
+    point: FailpointName,
+    what: (from: number, to: number) => () => void,
+  ): Promise<{ detail: string; tookMs: number }> {
+    await waitForStates(this.cluster, { 1: 'UP', 2: 'UP', 3: 'UP' });
+    const from = await this.subject();
+    const to = from === 1 ? 2 : 1;
+    const at = point.startsWith('move.source.') ? from : to;
+    let moved: ReturnType<Ssi['migrate']> | undefined;
+    await this.hold(point, { at, to, move: () => (moved = this.ssi.migrate(this.pid, to)) });
+    this.disarm();
+    const since = performance.now();
+    let undo = (): void => {};
+    try {
+      undo = what(from, to);
+    } finally {
+      this.release(at, point);
+    }
+    const reply = await moved;
+    const tookMs = performance.now() - since;
+    undo();
+    if (!reply || reply.ok) throw new Error(`it moved: ${JSON.stringify(reply)}`);
+    await this.oneLives();
+    if ((await this.placeOf(this.pid)) !== from) throw new Error('it is not where it was');
+    await this.goesOn();
+    await this.nothingLeft(0);
+    return { detail: `${reply.errno} ${reply.detail}`, tookMs };
+  }
+
   /** The counting program, on node 1 or 2; a new one where the last was lost. */
   private async subject(): Promise<number> {
     const here = this.pid && (await this.placeOf(this.pid));

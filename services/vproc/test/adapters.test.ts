@@ -85,6 +85,18 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
     console.log(`bash: ${freezes.map((ms) => ms.toFixed(0)).join(' ')} ms frozen`);
   }, 60_000);
 
+  test('a daemon whose parents are gone: its descriptors say whose streams it holds', async () => {
+    const script = '(setsid sh -c "sleep 300; :" & exit) & wait; exit';
+    const { pid } = await nodes[0].ask('run', { argv: ['bash', '-c', script] });
+    const orphan = await until('the daemon alone', async () => {
+      const tasks: { pid: number; sid: number }[] = await nodes[0].ask('scan');
+      const own = tasks.find((t) => t.sid === t.pid && t.pid !== pid);
+      return own && !tasks.some((t) => t.pid === pid) ? own : undefined;
+    });
+    expect(await nodes[0].ask('ownerOf', { pid: orphan.pid })).toBe(pid);
+    await nodes[0].ask('signal', { pid: orphan.pid, signal: 9 });
+  });
+
   test('python with threads and a child, fed while it moves: every byte both ways, exit 7', async () => {
     const { pid } = await nodes[0].ask('run', { argv: ['python3', '-u', busy, '2000'] });
     let feeding = true;

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { deserialize, serialize } from 'node:v8';
 import { systemClock } from '@ssi/linux';
 import { noLog } from '@ssi/ports';
+import { linuxHolders } from '../../src/adapters/holders.linux.ts';
 import { linuxMachine } from '../../src/adapters/machine.linux.ts';
 import type { DumpResult } from '../../src/ports.ts';
 
@@ -15,6 +16,7 @@ const clock = systemClock();
 const { guard, processes, spawner, streams, images, criu, preflight, stub } = linuxMachine({
   ...{ nodeDir, toolsDir: tools, cgroup, clock, log: noLog },
 });
+const holders = linuxHolders({ cgroupProcs: `${cgroup}/cgroup.procs`, streams });
 
 // biome-ignore lint/suspicious/noExplicitAny: a test's own wire
 type Any = any;
@@ -192,6 +194,7 @@ const ops: Record<string, (m: Any) => Promise<Any>> = {
   },
   move: async ({ pid, to, moveId, hold }) => move(pid, to, moveId, hold ?? []),
   scan: async () => need(await processes.scan()),
+  ownerOf: ({ pid }) => holders.ownerOf(pid),
   timeScan: async () => {
     const t = clock.nowMs();
     const n = need(await processes.scan()).length;
