@@ -44,7 +44,9 @@ export function moveFaultsTest(cases: readonly FaultCase[]): void {
     const fill = (num: number): (() => void) => {
       const dir = `/run/ssi/node/${cluster.name}`;
       const kilobytes = (what: string): number =>
-        Number(/\d+/.exec(insideNode(cluster, num, `df -k --output=${what} ${dir}`))?.[0]);
+        Number(
+          /\d+/.exec(insideNode(cluster, num, `df -k --output=${what} ${dir} | tail -1`))?.[0],
+        );
       const resize = (k: number): string =>
         insideNode(cluster, num, `mount -o remount,size=${k}k ${dir}`);
       const before = kilobytes('size');

@@ -56,7 +56,7 @@ describe.skipIf(!canRunNative)(`end to end: ${moves} moves of three pipes and a 
         `it goes on after move ${i}`,
         () => rounds() > before,
         15_000,
-        () => output.report().wrong.join(),
+        () => cluster.describe(),
       );
     }
     value(await attachment.endInput());

@@ -16,8 +16,6 @@ const patience = { firstMs: 10, maxMs: 500 };
 /** Longest the tree stands still for a target that does not say whether it could restore. */
 const restoreMs = 60_000;
 const confirmMs = 10_000;
-/** The decision is taken on a word of the target no older than this: well below a lease, and a verdict. */
-const vowMs = 200;
 /** Asked again after this: the request is idempotent, and its server may have been replaced. */
 const askAgainMs = 5_000;
 /** The origin has heard of the move, or hears by the reports; the caller waits no longer for it. */
@@ -80,25 +78,24 @@ export function commitSteps(move: SourceMove) {
       ...(sent?.tty ? { tty: sent.tty } : {}),
       ...(sent?.program ? { program: sent.program } : {}),
     };
-    const askedMs = clock.nowMs();
     const reply = await ics.call(vproc, 'moveRestore', peer(), request, {
       context: by,
       timeoutMs: askAgainMs,
     });
-    if (reply.ok) move.vowedAtMs = askedMs;
     // Only a word of the target itself ends it: its service may just be starting again.
     return reply.ok || isRefusal(reply.errno) ? reply : undefined;
   }
 
-  /** Both memberships, a moment ago: this one of the target, and the target's own by its fresh word. */
+  /** Both memberships, right before the decision: this one's of the target, and the target's by its word. */
   async function confirm(): Promise<SourceEvent> {
     const deadline = clock.nowMs() + confirmMs;
     const answer = await untilAnswered(clock, patience, before(deadline), async () => {
-      const reply = await node.confirm(move.record.peer, context);
-      if (!reply.ok) return reply.errno === 'EHOSTDOWN' ? reply : undefined;
-      if (clock.nowMs() - (move.vowedAtMs ?? 0) <= vowMs) return reply;
-      const again = await askRestore(context);
-      return again?.ok ? undefined : again;
+      const [own, vow] = await Promise.all([
+        node.confirm(move.record.peer, context),
+        askRestore(context),
+      ]);
+      if (own.ok || vow?.ok === false) return vow;
+      return own.errno === 'EHOSTDOWN' ? own : undefined;
     });
     const broke = await aheadBroke(move);
     if (broke !== undefined) return unsure('EIO', broke);

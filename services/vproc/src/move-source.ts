@@ -44,8 +44,6 @@ export interface SourceMove {
   ahead?: SendingAhead;
   /** When a copy ran again, ms of CLOCK_BOOTTIME. */
   resumedAtMs?: number;
-  /** When the target was asked to restore, as of its last answer that it had; ms of CLOCK_BOOTTIME. */
-  vowedAtMs?: number;
   peerGone(): boolean;
   /** The phase is that of the record: not written, not reached. What else is new is known in any case. */
   write(phase: SourcePhase, more?: Partial<SourceRecord>): Promise<RecordReply>;

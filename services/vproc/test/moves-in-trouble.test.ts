@@ -54,7 +54,7 @@ describe('vproc: move: the target’s membership stops', () => {
     await assertRuns(c, pid, 1);
   });
 
-  test('while the source is held up between that word and the decision: it asks again', async () => {
+  test('between that word and the decision: the source asks again, and runs on', async () => {
     const { c, pid } = await counting();
     c.node(1).traps.set('move.source.prepared', async () => {
       c.node(2).machine.freeze(true);
