@@ -14,4 +14,5 @@ moveFaultsTest(
     .filter(
       (c) => !only || only.includes(`${c.dies}:${c.victim}:${c.point}`) || only.includes(c.dies),
     ),
+  !only || only.includes('trouble'),
 );
