@@ -14,6 +14,9 @@ import type { Tally } from './workload.ts';
 const pauseMs = [60, 500] as const;
 const livingMax = 4;
 const burstMax = 6;
+/** So many events come while an actor moves, one every so many ms. */
+const moveBurst = 6;
+const moveBurstMs = 4;
 const answerMs = 6_000;
 
 export class ActorWork {
@@ -105,6 +108,8 @@ export class ActorWork {
   async #migrate(pid: number, to: number): Promise<void> {
     if (this.#moving.has(pid)) return;
     this.#moving.add(pid);
+    for (let i = 1; i <= moveBurst; i++)
+      this.#life.clock.after(moveBurstMs * i, () => void this.#tell(pid, 'send'));
     const reply = await this.#ssi.migrate(pid, to);
     this.#moving.delete(pid);
     this.#note(`amigrate ${pid} ${to}`, reply.ok ? 'ok' : reply.errno);

@@ -3,7 +3,7 @@
 // `npm run sim -- --seed S --trace`.
 import assert from 'node:assert/strict';
 import { expect, test } from 'vitest';
-import { shownFault } from './faults.ts';
+import { type Fault, shownFault } from './faults.ts';
 import { type RunResult, simulate } from './simulate.ts';
 
 const seeds = 200;
@@ -55,4 +55,20 @@ test('Simulation: without faults nobody is excluded and every call is answered',
   const bad = [...result.tally.keys()].filter((k) => /EHOSTDOWN|EHOSTUNREACH|ENETDOWN/.test(k));
   assert.deepEqual(bad, []);
   assert.ok(!result.transcript.some((line) => line.includes('KCLEANUP')));
+});
+
+test('Simulation: one interconnect of two is away, then the other: nobody is excluded', {
+  timeout: 60_000,
+}, async () => {
+  const cut = { kind: 'cutNode', way: 'both', how: 'cut' } as const;
+  const faults: Fault[] = [
+    { atMs: 4_000, forMs: 3_000, node: 2, what: { ...cut, from: 'nodes' } },
+    { atMs: 8_000, forMs: 3_000, node: 3, what: { ...cut, from: 'broker' } },
+    { atMs: 12_000, forMs: 3_000, node: 1, what: { kind: 'stopBroker', forgets: 0 } },
+  ];
+  for (const seed of [1, 2]) {
+    const result = await simulate({ seed, faultyMs: 14_000, faults });
+    assert.equal(result.failure, undefined);
+    assert.ok(!result.transcript.some((line) => line.includes('KCLEANUP')));
+  }
 });

@@ -75,6 +75,7 @@ export function startService(node: SimNode, service: ServiceName, life: Life): v
 async function startMembership(node: SimNode, life: Life, { ics }: Opened): Promise<void> {
   const { world, num } = node;
   const channel = world.datagrams<HeartbeatMessage>().port(num, life);
+  const store = world.store.client(num, life);
   const guard = node.plant?.guard?.(node.guard, node) ?? node.guard;
   const membership: Membership = await createMembership({
     config: {
@@ -100,7 +101,7 @@ async function startMembership(node: SimNode, life: Life, { ics }: Opened): Prom
     clock: life.clock,
     random: world.random(life.name),
     log: world.journal.log(life.name),
-    kv: attempted(world.store.client(num, life), life),
+    kv: attempted(node.plant?.kv?.(store) ?? store, life),
     ics,
     heartbeats: { ...channel, setPeers: () => {}, ports: { udp: 1, tcp: 1 } },
     guard: life.mortal(guard, 'guard'),

@@ -26,6 +26,10 @@ export interface RunOptions {
   readonly faults?: readonly Fault[];
   readonly plant?: Plant;
   readonly trace?: boolean;
+  /** Users of programs; default 2. */
+  readonly clients?: number;
+  /** Whether actors are at work too; default true. */
+  readonly actors?: boolean;
 }
 
 export interface RunResult {
@@ -73,7 +77,8 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     for (const c of looks) c.afterEach?.();
     if (world.violation) throw world.violation;
   };
-  const workload = new Workload({ cluster, losses, probes, clients: 2, plant: options.plant });
+  const { clients = 2, plant } = options;
+  const workload = new Workload({ cluster, losses, probes, clients, plant });
   const actors = new ActorWork(cluster, mailbox, workload.tally);
   const faults =
     options.faults ??
@@ -92,7 +97,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     if (formed) throw new Violation('forms', `after ${formMs} ms ${formed}`);
     schedule(cluster, faults);
     workload.start();
-    actors.start();
+    if (options.actors ?? true) actors.start();
     await world.clock.run(formMs + faultyMs);
     healAll(cluster);
     workload.stop();

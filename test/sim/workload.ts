@@ -95,6 +95,7 @@ export class Workload {
       const draw = r.float();
       if (living.length === 0 || (draw < 0.2 && living.length < livingMax))
         await this.#run(ics, up);
+      else if (draw < 0.25) await this.#rexec(ics, r.pick(living), r.pick(up));
       else if (draw < 0.65) await this.#migrate(ics, r.pick(living), up);
       else if (draw < 0.75) await this.#signal(ics, r.pick(living));
       else if (draw < 0.82) await this.#wait(ics, r.pick(living));
@@ -134,6 +135,17 @@ export class Workload {
     if (!this.#view) return;
     const reply = await ics.call(clms, 'handover', this.#view.master, { service: probe.name });
     this.#note(ics, 'hand over', reply);
+  }
+
+  /** The same program from its start, elsewhere, under its number. */
+  async #rexec(ics: IcsEndpoint, pid: number, to: number): Promise<void> {
+    const at = await this.#where(ics, pid);
+    const token = this.#o.losses.tokenOf(pid);
+    if (at === undefined || token === undefined) return;
+    this.#o.losses.mayBeginAgain(pid);
+    const request = { pid, to, argv: ['count', 'again', token], env: {}, uid: 0 };
+    const reply = await ics.call(vproc, 'rexec', at, request, { timeoutMs: 20_000 });
+    this.#note(ics, `rexec ${pid} ${at}>${to}`, reply);
   }
 
   async #signal(ics: IcsEndpoint, pid: number): Promise<void> {

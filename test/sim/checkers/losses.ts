@@ -31,6 +31,8 @@ export class LossesChecker implements Checker {
   readonly #pidOf = new Map<string, number>();
   readonly #found = new Map<string, Set<string>>();
   readonly #running = new Set<string>();
+  /** How often each may have begun anew: by rexec. */
+  readonly #again = new Map<number, number>();
 
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
@@ -39,6 +41,15 @@ export class LossesChecker implements Checker {
   /** Living programs, by pid. */
   living(): number[] {
     return [...this.#programs.values()].filter((p) => !p.gone).map((p) => p.pid);
+  }
+
+  tokenOf(pid: number): string | undefined {
+    return [...this.#programs.values()].find((p) => p.pid === pid && !p.gone)?.token;
+  }
+
+  /** Its next life under this number counts from 0 again. */
+  mayBeginAgain(pid: number): void {
+    this.#again.set(pid, (this.#again.get(pid) ?? 0) + 1);
   }
 
   /** From now on this program may end for that reason, wherever it is. */
@@ -123,11 +134,16 @@ export class LossesChecker implements Checker {
         const lines = node.machine.files.text(p.owner).split('\n').slice(0, -1);
         // Children write to their parent's streams too: each writer counts for itself.
         const next = new Map<string, number>();
+        let again = this.#again.get(p.pid) ?? 0;
         for (const line of lines) {
           const [pid = '', count = ''] = line.split(' ');
-          // A number may have been used again: another child of the program begins at 0.
-          const begins = count === '0' && Number(pid) !== p.owner;
-          if (!begins && Number(count) !== (next.get(pid) ?? 0))
+          if (Number(count) === (next.get(pid) ?? 0)) {
+            next.set(pid, Number(count) + 1);
+            continue;
+          }
+          // A number may have been used again: another child of the program begins at 0. So does rexec.
+          const begins = count === '0' && (Number(pid) !== p.owner || again-- > 0);
+          if (!begins)
             throw new Violation(
               'output',
               `${p.pid}: after ${pid} ${(next.get(pid) ?? 0) - 1} came ${line}`,
