@@ -215,10 +215,27 @@ static void reply_error(int slot, int number, const char *text) {
 
 /* --- the right to run ----------------------------------------------------------------------- */
 
+/* Floating addresses are known by their label, DEVICE:ssi; vproc takes them again when it hears of a thaw. */
+static void drop_addresses(void) {
+  struct ifreq list[128];
+  struct ifconf all = {.ifc_len = sizeof list, .ifc_req = list};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  if (ioctl(fd, SIOCGIFCONF, &all) == 0)
+    for (size_t i = 0; i < (size_t)all.ifc_len / sizeof *list; i++) {
+      const char *label = strchr(list[i].ifr_name, ':');
+      if (!label || strcmp(label, ":ssi")) continue;
+      list[i].ifr_flags = 0; /* an alias that is not up is removed. [netdevice(7)] */
+      if (ioctl(fd, SIOCSIFFLAGS, &list[i])) say("cannot drop an address: %s", strerror(errno));
+    }
+  close(fd);
+}
+
 static void set_frozen(bool freeze) {
   bool done = cgroup_v2 ? write_text(freeze_fd, freeze ? "1" : "0")
                         : write_text(freeze_fd, freeze ? "FROZEN" : "THAWED");
   if (!done) say("cannot %s the programs: %s", freeze ? "freeze" : "thaw", strerror(errno));
+  if (freeze) drop_addresses();
   if (frozen == freeze) return;
   frozen = freeze;
   for (int i = 0; i < clients_max; i++)

@@ -124,7 +124,7 @@ describe.skipIf(!canRunNative)('end to end: bad input', { timeout: 60_000 }, () 
     const started = await Promise.all(
       codes.map(async (code) => ({
         code,
-        pid: await start('--', '/usr/bin/python3', program('awkward.py'), code),
+        pid: await start('--io-uring', '--', '/usr/bin/python3', program('awkward.py'), code),
       })),
     );
     const lacking: string[] = [];

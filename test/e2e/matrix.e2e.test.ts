@@ -74,6 +74,10 @@ const moving: readonly Row[] = [
   })(),
   { what: 'node 24, reading files', argv: [process.execPath, '-e', nodeProgram] },
   { what: 'TCP, listening', ...probed('tcp', 'tcp', String(port++)) },
+  {
+    what: 'TCP over loopback between processes that move together',
+    argv: py('tcp_within', String(port++)),
+  },
   { what: 'UDP', ...probed('udp', 'udp', String(port++)) },
   { what: 'a listening unix socket', ...probed('unix', 'unix', `${dir}/socket`) },
   { what: 'an epoll server, eventfd, a blocked signal', ...probed('epoll', 'tcp', String(port++)) },
@@ -94,6 +98,11 @@ const moving: readonly Row[] = [
   {
     what: 'sqlite, between its transactions (in one it holds a lock: `ELOCK`)',
     argv: py('database', `${dir}/db`),
+    retry: /ELOCK/,
+  },
+  {
+    what: 'locks for reading: sqlite in WAL mode',
+    argv: py('database_wal', `${dir}/wal`),
     retry: /ELOCK/,
   },
   {
@@ -138,7 +147,11 @@ const staying: readonly {
   { what: 'a FIFO by name', code: 'EEXTERNALFD', argv: py('fifo', `${dir}/fifo`) },
   { what: 'System V shared memory', code: 'ESYSVIPC', argv: py('sysv_memory') },
   { what: 'POSIX message queue', code: 'EPOSIXMQ', argv: py('posix_queue') },
-  { what: 'TCP, connected', code: 'ETCPADDR', argv: py('tcp_connected', String(port++)) },
+  {
+    what: 'TCP, connected to who stays',
+    code: 'ETCPADDR',
+    argv: py('tcp_connected', String(port++)),
+  },
   { what: 'userfaultfd', code: 'EUSERFAULTFD', argv: py('userfaultfd') },
   { what: 'perf events', code: 'EPERFFD', argv: py('perf') },
   { what: 'a device', code: 'EDEVICE', argv: py('device') },

@@ -32,7 +32,9 @@ def orphan():
 
 def tcp():
     listening = socket.create_server(("127.0.0.1", 0))
-    kept.extend([listening, socket.create_connection(listening.getsockname()), listening.accept()])
+    theirs, ours = socket.create_connection(listening.getsockname()), listening.accept()[0]
+    (ours if orphan() == 0 else theirs).close()
+    kept.extend([listening, ours, theirs])
 
 
 def performance_counter():

@@ -66,6 +66,19 @@ def tcp(port):
         client.close()
 
 
+def tcp_within(port):
+    """A connection over loopback, both ends in the tree, with bytes under way at all times."""
+    server = socket.create_server(("127.0.0.1", int(port)))
+    client, ours = socket.create_connection(("127.0.0.1", int(port))), server.accept()[0]
+    if os.fork() == 0:
+        while True:
+            client.sendall(client.recv(64)[::-1])
+    client.close()
+    for n in turns():
+        ours.sendall(b"%06d" % n)
+        need(ours.recv(64) == (b"%06d" % n)[::-1], "other bytes")
+
+
 def udp(port):
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", int(port)))
@@ -113,8 +126,13 @@ def epoll(port):
                 client.close()
 
 
-def database(path):
+def database_wal(path):
+    database(path, "wal")
+
+
+def database(path, journal="delete"):
     db = sqlite3.connect(path)
+    need(db.execute(f"pragma journal_mode={journal}").fetchone() == (journal,), "journal")
     db.execute("create table t (n integer primary key, square integer)")
     for n in turns():
         with db:
@@ -296,8 +314,21 @@ kept = []
 
 
 def tcp_connected(port):
+    """The other end is with a process that left the family."""
     server = socket.create_server(("127.0.0.1", int(port)))
-    kept.extend([server, socket.create_connection(("127.0.0.1", int(port))), server.accept()[0]])
+    client, ours = socket.create_connection(("127.0.0.1", int(port))), server.accept()[0]
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            ours.close()
+            server.close()
+            for k in (0, 1, 2):
+                os.dup2(os.open("/dev/null", os.O_RDWR), k)
+            client.recv(1)
+        os._exit(0)
+    os.wait()
+    client.close()
+    kept.extend([server, ours])
 
 
 def userfaultfd(_):

@@ -68,7 +68,7 @@ export const moveReasonCode = z.enum([
   'ENOFILE', // a file, binary or library is missing at the target, or another one
   'EPIDBUSY', // a pid, tid, pgid or sid is in use at the target
   'EPIDRANGE', // a pid outside every node's range
-  'ETCPADDR', // established TCP without a floating address
+  'ETCPADDR', // TCP connected from an address that does not move along, or one bound to such
   'EIOURING',
   'EUSERFAULTFD',
   'EBPF',
@@ -144,6 +144,7 @@ export const moveTask = z.object({
       tty: z.boolean(),
       pin: z.boolean(),
       sigcluster: z.int().min(1).max(64).optional(),
+      addr: z.ipv4().optional(),
       uid: z.int().min(0),
       gid: z.int().min(0),
     })
@@ -183,7 +184,7 @@ export const vproc = defineContract('vproc', 1, {
   run: rpc({
     callers: ['operate'],
     summary:
-      'Starts a program on this node. ENOENT, EACCES, ENOEXEC: as execve(2) gives them; ENETDOWN: this node has no lease; EOPNOTSUPP: this node runs actors only.',
+      'Starts a program on this node. ENOENT, EACCES, ENOEXEC: as execve(2) gives them; ENETDOWN: this node has no lease; EOPNOTSUPP: this node runs actors only; EADDRINUSE: somebody has `addr`; EADDRNOTAVAIL: it is in no network of this node.',
     request: z.object({
       argv: z.array(z.string()).min(1),
       env: z.record(z.string(), z.string()),
@@ -200,6 +201,11 @@ export const vproc = defineContract('vproc', 1, {
       noInput: z.boolean().optional(),
       /** io_uring_setup(2) works, and with a ring open it does not move; absent: ENOSYS. */
       ioUring: z.boolean().optional(),
+      /**
+       * IPv4 address that is the program's as long as it lives and moves with it, its established TCP too. In
+       * a network of the node's; nobody else may have it.
+       */
+      addr: z.ipv4().optional(),
     }),
     reply: z.object({ pid }),
     errnos: [
@@ -211,6 +217,8 @@ export const vproc = defineContract('vproc', 1, {
       'EAGAIN',
       'ENETDOWN',
       'EOPNOTSUPP',
+      'EADDRINUSE',
+      'EADDRNOTAVAIL',
       'EPERM',
       'EIO',
     ],
@@ -378,6 +386,8 @@ export const vproc = defineContract('vproc', 1, {
       bytes: z.int().min(0),
       /** The root leads no session of its own. [criu(8): --shell-job] */
       shellJob: z.boolean().optional(),
+      /** Established TCP is in the images. [criu(8): --tcp-established] */
+      tcpEstablished: z.boolean().optional(),
       /** Terminal of the streams' owner, as the images name it. */
       tty: z
         .object({ external: z.string(), rows: z.int().min(1), cols: z.int().min(1) })

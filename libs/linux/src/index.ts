@@ -1,4 +1,5 @@
 // Every export of the Linux bindings, by file.
+export { announceAddress, type Link, whoHasAddress } from './arp.ts';
 export { systemClock } from './clock.ts';
 export { errnoName, errnoOf } from './errno-name.ts';
 export { jsonLog } from './log.ts';
@@ -9,6 +10,7 @@ export {
   closeFd,
   makeFifo,
   makePipe,
+  nudgeTcp,
   Poller,
   pidfdGetfd,
   pidfdOpen,
@@ -18,6 +20,7 @@ export {
   punchHole,
   type ReadyFd,
   seek,
+  semaphoreUser,
   sendSignal,
   setNonblocking,
   setPipeSize,

@@ -91,6 +91,24 @@ export const pidfdOpen = (pid: number): number =>
 export const pidfdGetfd = (pidfd: number, fd: number): number =>
   orErrno(syscallRaw(nrPidfdGetfd, pidfd, fd, 0, 0, 0, 0));
 
+const semctlRaw = bind('int semctl(int set, int index, int command)');
+/** The process that used semaphore `index` of a System V set last; 0: none yet, or it is another namespace's. */
+export const semaphoreUser = (set: number, index: number): number =>
+  orErrno(semctlRaw(set, index, 11));
+
+const setsockoptRaw = bind(
+  'int setsockopt(int fd, int level, int name, const int *value, uint bytes)',
+);
+/**
+ * Makes a connected TCP socket send a window probe, which its peer answers: leaving repair mode does.
+ * Needs CAP_NET_ADMIN. [tcp(7); linux: net/ipv4/tcp.c, TCP_REPAIR]
+ */
+export function nudgeTcp(fd: number): number {
+  const [solTcp, tcpRepair] = [6, 19];
+  const on = orErrno(setsockoptRaw(fd, solTcp, tcpRepair, [1], 4));
+  return on < 0 ? on : orErrno(setsockoptRaw(fd, solTcp, tcpRepair, [0], 4));
+}
+
 /** [fcntl(2): F_GETPIPE_SZ, F_SETPIPE_SZ] */
 export const setPipeSize = (fd: number, bytes: number): number =>
   orErrno(fcntlRaw(fd, 1031, bytes));

@@ -8,6 +8,8 @@ export interface RunTraits {
   readonly tty: boolean;
   readonly pin: boolean;
   readonly sigcluster?: number;
+  /** Floating address. */
+  readonly addr?: string;
   readonly uid: number;
   readonly gid: number;
 }

@@ -52,6 +52,8 @@ export interface SourceRecord extends MoveRecord {
   readonly standIn?: boolean;
   /** Its memory goes after the decision: the stopped copy is killed when that has gone. */
   readonly postCopy?: boolean;
+  /** Connected TCP is in the images. */
+  readonly tcpEstablished?: boolean;
 }
 export interface TargetRecord extends MoveRecord {
   readonly side: 'target';
@@ -60,6 +62,7 @@ export interface TargetRecord extends MoveRecord {
   readonly phase: TargetPhase;
   readonly streams: readonly StreamState[];
   readonly shellJob: boolean;
+  readonly tcpEstablished?: boolean;
   /** criu was asked for a copy: there may be one, whole or not. */
   readonly tried?: boolean;
   readonly tty?: { readonly external: string; readonly rows: number; readonly cols: number };

@@ -263,6 +263,7 @@ export class Migrations {
         tasks: request.tasks,
         streams: request.streams,
         shellJob: request.shellJob ?? false,
+        ...(request.tcpEstablished ? { tcpEstablished: true } : {}),
         ...(tty ? { tty } : {}),
         ...(program ? { program } : {}),
       },

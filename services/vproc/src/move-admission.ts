@@ -11,6 +11,7 @@ import {
   type vproc,
 } from '@ssi/contracts';
 import type { ServedCall } from '@ssi/ports';
+import { addressOf } from './floating-addresses.ts';
 import type { LocalNode } from './local-node.ts';
 import type { MoveParts } from './move-parts.ts';
 import { roomReasons } from './move-room.ts';
@@ -44,6 +45,9 @@ export async function objections(
         pid,
         detail: `its stub has the number on node ${node.num}, for its parent: any other node will do`,
       });
+  const addr = addressOf(request.tasks);
+  if (addr !== undefined && !node.deps.ports.addresses?.reaches(addr))
+    reasons.push({ code: 'ETCPADDR', detail: `${addr} is in no network of node ${node.num}` });
   const numbers = numbersOf(request.tasks);
   reasons.push(...(await preflight.checkNumbers(numbers, holds.all())));
   for (const move of moves.active.values()) {

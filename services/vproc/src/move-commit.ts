@@ -4,6 +4,7 @@ import { fail, type OriginEntry, ok, type Reply, vproc } from '@ssi/contracts';
 import { type CallContext, sleep } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import { untilAnswered } from './backoff.ts';
+import { moveAddress } from './floating-addresses.ts';
 import type { MoveFailure, SourceEvent } from './machine.ts';
 import { sourceMayResume } from './migrate.ts';
 import { aheadBroke, sendTheRest } from './move-ahead.ts';
@@ -40,6 +41,15 @@ export function commitSteps(move: SourceMove) {
   const alive = (): boolean => !node.stopped && !move.peerGone();
   const before = (deadlineMs: number) => (): boolean => alive() && clock.nowMs() < deadlineMs;
 
+  const address = () => moveAddress(node, move.record.tasks);
+  const insisted = (step: () => Promise<Reply<undefined>>): Promise<true | undefined> =>
+    untilAnswered(
+      clock,
+      patience,
+      () => !node.stopped,
+      async () => ((await step()).ok ? true : undefined),
+    );
+
   async function restore(): Promise<SourceEvent> {
     const written = await move.write('doubt');
     // Not asked: the target has no copy.
@@ -75,6 +85,7 @@ export function commitSteps(move: SourceMove) {
       tasks: [...move.record.tasks],
       bytes: sent?.bytes ?? 0,
       ...(sent?.shellJob ? { shellJob: true } : {}),
+      ...(move.record.tcpEstablished ? { tcpEstablished: true } : {}),
       ...(sent?.tty ? { tty: sent.tty } : {}),
       ...(sent?.program ? { program: sent.program } : {}),
     };
@@ -120,6 +131,7 @@ export function commitSteps(move: SourceMove) {
       if (standIn && first && task) await parts.stubs.stand(first, task);
       // Post-copy: stopped for good, and killed when its memory has gone to the target.
       if (!move.record.postCopy && !(await kill())) return undefined;
+      if (!(await insisted(() => address().drop()))) return undefined;
       await failpoint('move.source.killed');
       return { type: 'killed' } as const;
     });
@@ -190,6 +202,9 @@ export function commitSteps(move: SourceMove) {
     const { owner, stoppedBefore } = move.record;
     if (owner !== undefined) await ports.streams.resume(owner);
     const copies = await copiesNow();
+    if (move.record.tcpEstablished) await ports.criu.cleanUp();
+    const pids = copies.map((c) => c.pid);
+    if (!(await insisted(() => address().open(pids)))) return undefined;
     const resumed = await untilAnswered(
       clock,
       patience,

@@ -13,6 +13,7 @@ import {
 import type { BareConnection, CallContext, Stream } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import type { ExecEntry } from './exec-table.ts';
+import { addressOf } from './floating-addresses.ts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
 import type { SourceRecord } from './migrate.ts';
@@ -42,6 +43,7 @@ export interface Survey {
   readonly files: { path: string; sizeBytes: number; digest?: string }[];
   readonly bytesEstimate: number;
   readonly standIn?: boolean;
+  readonly tcpEstablished?: boolean;
 }
 
 const streamConnectMs = 5_000;
@@ -95,17 +97,20 @@ export async function survey(
   const owner = tasks[0]?.owner;
   if (owner !== undefined) reasons.push(...(await leftHolding(node, local, owner, q)));
   const paths = owner === undefined ? undefined : streams.paths(owner);
+  const addr = addressOf(tasks);
   const found = await preflight.inspect({
     pids,
     digests: true,
     ...(paths ? { streams: paths } : {}),
+    ...(addr ? { addr } : {}),
   });
   if (!found.ok) return found;
   reasons.push(...found.value.reasons);
   reasons.push(...(await roomReasons(node, found.value.bytesEstimate)));
   const files = found.value.files.map((f) => ({ ...f }));
   const { bytesEstimate } = found.value;
-  return ok({ tasks, reasons, files, bytesEstimate, standIn: set.standIn });
+  const tcpEstablished = addr !== undefined || found.value.tcpEstablished === true;
+  return ok({ tasks, reasons, files, bytesEstimate, standIn: set.standIn, tcpEstablished });
 }
 
 /** Standard streams go with the tree: who stays and has one of them open would write to nobody. */
@@ -323,6 +328,7 @@ export class Negotiation {
       stoppedBefore: tasks.filter((t) => t.state === 'stopped').map((t) => t.pid),
       ...(owner === undefined ? {} : { owner }),
       ...(found.value.standIn ? { standIn: true } : {}),
+      ...(found.value.tcpEstablished ? { tcpEstablished: true } : {}),
     });
   }
 }

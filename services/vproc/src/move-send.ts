@@ -10,6 +10,7 @@ import {
 } from '@ssi/contracts';
 import type { Clock, Stream } from '@ssi/ports';
 import { beginSpan } from '@ssi/telemetry';
+import { moveAddress } from './floating-addresses.ts';
 import { finishAhead, sendAhead } from './move-ahead.ts';
 import { encodeMove, type MoveMessage, moveKind } from './move-link.ts';
 import { toMoveTask } from './move-negotiate.ts';
@@ -45,6 +46,11 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const begun = await move.write('dumping');
   if (!begun.ok) return noRecord(begun);
   await node.deps.failpoint('move.source.dumping');
+  const quiet = await moveAddress(node, move.record.tasks).quiet();
+  if (!quiet.ok) {
+    ahead?.stop();
+    return fail('ECANCELED', quiet.detail);
+  }
   const startMs = node.deps.clock.nowMs();
   const root = move.record.tasks[0];
   const shellJob = root !== undefined && root.sid !== root.pid;
@@ -59,6 +65,7 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
       to: move.record.peer.num,
       shellJob,
       ...(tty ? { tty: tty.binding } : {}),
+      ...(move.record.tcpEstablished ? { tcpEstablished: true } : {}),
     });
   const sending = sendImages(node.deps.clock, stream, dump);
   const done = await dump.done;

@@ -6,6 +6,7 @@ import { type Errno, fail, type MemberId, type OriginEntry, ok, type Reply } fro
 import type { CallContext } from '@ssi/ports';
 import { beginSpan, type OpenSpan } from '@ssi/telemetry';
 import { toOriginEntry } from './exec-table.ts';
+import { addressOf } from './floating-addresses.ts';
 import {
   type MoveFailure,
   moveSourceMachine,
@@ -120,6 +121,10 @@ export class SourceSide implements ActiveMove {
 
   get pids(): ReadonlySet<number> {
     return this.move.claimed;
+  }
+  addresses(): string[] {
+    const address = addressOf(this.move.record.tasks);
+    return address === undefined ? [] : [address];
   }
   holdsSignals(): boolean {
     return this.phase !== 'negotiating';

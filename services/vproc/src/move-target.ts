@@ -12,6 +12,7 @@ import {
 import type { CallContext } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import { untilAnswered } from './backoff.ts';
+import { moveAddress } from './floating-addresses.ts';
 import { moveTargetMachine, type TargetEvent, type TargetStart } from './machine.ts';
 import { type TargetPhase, type TargetRecord, targetEntry, targetTells } from './migrate.ts';
 import { type MoveParts, type RecordReply, unwritten } from './move-parts.ts';
@@ -120,7 +121,7 @@ export class TargetSide implements ActiveMove {
 
   /** The source's request: resolves when there is a whole copy, or none. */
   async restore(
-    q: Pick<TargetRecord, 'tasks' | 'streams' | 'shellJob' | 'tty' | 'program'>,
+    q: Pick<TargetRecord, 'tasks' | 'streams' | 'shellJob' | 'tcpEstablished' | 'tty' | 'program'>,
     context: CallContext,
     signal: AbortSignal,
   ): Promise<Reply<{ restoreMs: number }, RestoreErrno>> {
@@ -248,6 +249,8 @@ export class TargetSide implements ActiveMove {
     local.hide(this.pidList());
     if (again) await this.destroyCopies();
     await holds.lend(this.moveId, this.numbers());
+    const held = await this.address().hold();
+    if (!held.ok) return this.failed(`address: ${held.detail}`);
     const made = await this.restoreTree();
     if (!made.ok) return this.failed(`restore: ${made.detail}`, made.errno);
     this.restoreMs = made.value.restoreMs;
@@ -306,6 +309,7 @@ export class TargetSide implements ActiveMove {
         root,
         shellJob,
         ...(first && shellJob ? { session: { sid: first.sid, pgid: first.pgid } } : {}),
+        ...(this.record.tcpEstablished ? { tcpEstablished: true } : {}),
         ...(tty && path ? { tty: { external: tty.external, path } } : {}),
       }),
     );
@@ -324,6 +328,8 @@ export class TargetSide implements ActiveMove {
     local.show(this.pidList());
     moves.arrived(this.pidList());
     if (owner !== undefined) await ports.streams.resume(owner);
+    if (this.record.tcpEstablished) await ports.criu.cleanUp();
+    await this.insisted(() => this.address().open(copies.map((c) => c.pid)));
     await untilAnswered(
       node.deps.clock,
       patience,
@@ -363,6 +369,7 @@ export class TargetSide implements ActiveMove {
     await ports.criu.discard(this.moveId);
     ports.ahead?.discard(this.moveId);
     await this.destroyCopies();
+    if (this.record.tried) await this.insisted(() => this.address().drop());
     const owner = this.record.owner ?? this.receiver.offer?.owner;
     if (owner !== undefined) await this.parts.removeStreams(owner);
     this.parts.removeImages(this.moveId);
@@ -382,6 +389,21 @@ export class TargetSide implements ActiveMove {
     );
     this.reach('aborted');
     return { type: 'destroyed' };
+  }
+
+  private address() {
+    return moveAddress(this.parts.node, this.record.tasks);
+  }
+  private insisted(step: () => Promise<Reply<undefined>>): Promise<unknown> {
+    const { node } = this.parts;
+    const alive = (): boolean => !node.stopped;
+    return untilAnswered(node.deps.clock, patience, alive, async () =>
+      (await step()).ok ? true : undefined,
+    );
+  }
+  addresses(): string[] {
+    const { address } = this.address();
+    return address === undefined ? [] : [address];
   }
 
   /** After a restart the copies are only known by their numbers, which nobody else can have here. */
@@ -424,6 +446,7 @@ const identityOf = (t: MoveTask) => ({
           uid: t.run.uid,
           gid: t.run.gid,
           ...(t.run.sigcluster === undefined ? {} : { sigcluster: t.run.sigcluster }),
+          ...(t.run.addr === undefined ? {} : { addr: t.run.addr }),
         },
       }
     : {}),

@@ -12,6 +12,8 @@ export interface ActiveMove {
   readonly pids: ReadonlySet<number>;
   /** Resolves when the move is over on this side. */
   readonly over: Promise<void>;
+  /** Floating addresses that it is about. */
+  addresses(): readonly string[];
   /** True from the freeze: signals wait. */
   holdsSignals(): boolean;
   /** What this side says of a process of the tree now; undefined: nothing. */

@@ -386,6 +386,8 @@ export interface Inspection {
   /** Empty: nothing here stands against a move. */
   readonly reasons: readonly MoveReason[];
   readonly files: readonly NeededFile[];
+  /** The tree has connected TCP that moves along. */
+  readonly tcpEstablished?: boolean;
   /** Resident memory of the tree, bytes: what the images will be at most, about. */
   readonly bytesEstimate: number;
 }
@@ -404,7 +406,8 @@ export interface Preflight {
     /** Also compute digests (slower the first time; cached by inode, size and mtime). */
     readonly digests: boolean;
     readonly streams?: StreamPaths;
-    readonly tcpEstablished?: boolean;
+    /** Floating address of the tree: TCP connected from it moves. */
+    readonly addr?: string;
   }): Promise<Reply<Inspection, 'ESRCH'>>;
   /** Target: ENOFILE for each file that is missing or another one. */
   checkFiles(files: readonly NeededFile[]): Promise<readonly MoveReason[]>;
@@ -490,6 +493,27 @@ export interface Ahead {
   discard(moveId: string): void;
 }
 
+/**
+ * Floating addresses (`run` with `addr`) on this node. Quiet: it is here, but no packet passes either way,
+ * nor ARP. All but `claim` are idempotent.
+ */
+export interface Addresses {
+  /** Those here now, quiet or not. */
+  list(): readonly string[];
+  /** Whether this node has an interface in its network. */
+  reaches(address: string): boolean;
+  /** Takes a free one: it is open here. EADDRINUSE: here already, or somebody on the link answers for it. */
+  claim(address: string): Promise<Reply<undefined, 'EADDRINUSE' | 'EADDRNOTAVAIL' | 'EIO'>>;
+  /** Source, before the freeze: connections that have begun are completed, no new one begins; then quiet. */
+  quiet(address: string): Promise<Reply<undefined, 'EIO'>>;
+  /** Target, before the restore: here, quiet. */
+  hold(address: string): Promise<Reply<undefined, 'EADDRNOTAVAIL' | 'EIO'>>;
+  /** Here and heard; the link is told, and the connections of `pids` go on. */
+  open(address: string, pids: readonly number[]): Promise<Reply<undefined, 'EIO'>>;
+  /** Not here any more; what is left of its connections ends without a word to their peers. */
+  drop(address: string): Promise<Reply<undefined, 'EIO'>>;
+}
+
 /** All of a node's machine that vproc uses, as `createVproc` takes it. */
 export interface VprocPorts {
   readonly guard: Guard;
@@ -509,6 +533,8 @@ export interface VprocPorts {
   /** Actors and their images, likewise. Absent: kept in memory only. */
   readonly actorRecords?: MoveRecords;
   readonly preflight: Preflight;
+  /** Absent: `run` with an address is refused. */
+  readonly addresses?: Addresses;
   readonly stub: Stub;
   readonly halter: Halter;
   /** Which processes stubs stand in for. Absent: kept in memory only. */

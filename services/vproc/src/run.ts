@@ -1,6 +1,7 @@
 // Starts programs on this node. The number is taken first, by a placeholder, so that the streams' folder
 // can carry it; then the placeholder makes room for the program.
 import { fail, findMember, ok, type Reply, type RequestOf, type vproc } from '@ssi/contracts';
+import type { FloatingAddresses } from './floating-addresses.ts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
 
@@ -13,10 +14,12 @@ const racesMax = 5;
 export class Runs {
   private readonly node: LocalNode;
   private readonly local: LocalProcesses;
+  private readonly addresses: FloatingAddresses;
 
-  constructor(node: LocalNode, local: LocalProcesses) {
+  constructor(node: LocalNode, local: LocalProcesses, addresses: FloatingAddresses) {
     this.node = node;
     this.local = local;
+    this.addresses = addresses;
   }
 
   async run(request: RunRequest): Promise<Reply<{ pid: number }, RunErrno>> {
@@ -41,7 +44,7 @@ export class Runs {
     const number = await guard.holdAny();
     if (!number.ok) return fail(number.errno === 'EAGAIN' ? 'EAGAIN' : 'EIO', number.detail);
     const pid = number.value;
-    const { uid, gid, tty, noInput } = request;
+    const { uid, gid, tty, noInput, addr } = request;
     const made = await streams.create({
       owner: pid,
       uid,
@@ -62,11 +65,18 @@ export class Runs {
         uid,
         gid,
         ...(request.sigcluster ? { sigcluster: request.sigcluster } : {}),
+        ...(addr ? { addr } : {}),
       },
     };
     // From here on a restart knows the program by its number, and keeps its streams open.
     await this.local.intend(pid, id);
+    const claimed = addr === undefined ? ok() : await this.addresses.claim(addr);
     await guard.release(pid);
+    if (!claimed.ok) {
+      await this.local.withdraw(pid);
+      await streams.remove(pid);
+      return claimed;
+    }
     const { argv, env, cwd, ioUring } = request;
     const started = await spawner.run({
       ...{ pid, argv, env, cwd, uid, gid, streams: made.value },
@@ -75,6 +85,7 @@ export class Runs {
     if (!started.ok) {
       await this.local.withdraw(pid);
       await streams.remove(pid);
+      if (addr !== undefined) await this.addresses.release(addr);
       if (started.errno === 'EEXIST') return undefined;
       return fail(started.errno === 'EINVAL' ? 'EIO' : started.errno, started.detail);
     }

@@ -11,6 +11,7 @@ import { memoryRecords } from './adapters/ports.none.ts';
 import { Attachments } from './attach.ts';
 import { untilDone } from './backoff.ts';
 import { toOriginEntry, toProcessInfo } from './exec-table.ts';
+import { FloatingAddresses } from './floating-addresses.ts';
 import { Holds } from './holds.ts';
 import { LocalNode, type VprocDeps } from './local-node.ts';
 import { LocalProcesses } from './local-processes.ts';
@@ -61,7 +62,10 @@ export function createVproc(given: VprocDeps): Vproc {
       retention.look();
       void holds.sync();
     },
-    (entry, status) => void retention.exited(entry, status),
+    (entry, status) => {
+      void retention.exited(entry, status);
+      if (entry.run?.addr !== undefined) void addresses.release(entry.run.addr);
+    },
   );
   const attachments = new Attachments({ node, local, moves });
   const retention = new Retention({ node, local, moves, attachments });
@@ -93,7 +97,8 @@ export function createVproc(given: VprocDeps): Vproc {
     applyHere: (entries) => origin.apply(entries, [], node.num),
   });
   const migrations = new Migrations(parts);
-  const runs = new Runs(node, local);
+  const addresses: FloatingAddresses = new FloatingAddresses({ node, local, moves });
+  const runs = new Runs(node, local, addresses);
   const signals = new Signals({ node, local, moves, origin });
 
   moves.onOver = (pids) => {
@@ -245,7 +250,10 @@ export function createVproc(given: VprocDeps): Vproc {
   async function start(): Promise<void> {
     deps.ics.serve(vproc, gated(handlers));
     deps.ports.guard.watch((frozen) => {
+      const thawed = node.frozen && !frozen;
       node.frozen = frozen;
+      // The guard took the addresses away when the lease ended.
+      if (thawed) void addresses.settle();
     });
     node.listener = await deps.streams.listen();
     await link.look();
@@ -255,6 +263,7 @@ export function createVproc(given: VprocDeps): Vproc {
     await stubs.adopt();
     await migrations.adopt();
     await local.start();
+    await addresses.settle();
     retention.wake();
     booted();
     // Before this node is UP nothing may be started here: first the numbers in use elsewhere are held.

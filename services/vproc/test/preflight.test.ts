@@ -7,8 +7,8 @@ const reason = whyNoNodes();
 const programs: readonly (readonly [code: string, what: string, python: string])[] = [
   [
     'ETCPADDR',
-    'a TCP connection',
-    'import socket; l=socket.create_server(("127.0.0.1",0)); c=socket.create_connection(l.getsockname()); s=l.accept()',
+    'a TCP connection whose other end stays',
+    'import socket,os; l=socket.create_server(("127.0.0.1",0)); c=socket.create_connection(l.getsockname()); s=l.accept()[0]; p=os.fork(); p or (os.fork() and os._exit(0)); p and os.waitpid(p,0); (s if p else c).close()',
   ],
   [
     'EIOURING',
@@ -29,6 +29,16 @@ const programs: readonly (readonly [code: string, what: string, python: string])
     'ESYSVIPC',
     'System V shared memory',
     'import ctypes; c=ctypes.CDLL(None); c.shmat.restype=ctypes.c_void_p; i=c.shmget(0,4096,0o1600); a=c.shmat(i,None,0); c.shmctl(i,0,None); assert i>=0',
+  ],
+  [
+    'ESYSVIPC',
+    'a System V semaphore that it uses',
+    'import ctypes,struct; c=ctypes.CDLL(None); i=c.semget(0,1,0o1600); assert i>=0 and c.semop(i,struct.pack("Hhh",0,1,0),1)==0',
+  ],
+  [
+    'ESYSVIPC',
+    'a System V message queue that it uses',
+    'import ctypes; c=ctypes.CDLL(None); i=c.msgget(0,0o1600); assert i>=0 and c.msgsnd(i,ctypes.create_string_buffer(b"\\1"+bytes(15)),4,0)==0',
   ],
   [
     'EDEVICE',

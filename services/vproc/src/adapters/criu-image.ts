@@ -189,6 +189,19 @@ export function mendForeground(ttyInfo: Uint8Array, pstree: Uint8Array): Uint8Ar
   return mended ? withEntries(ttyInfo, entries) : undefined;
 }
 
+/** Fields of file_lock_entry; kind is FL_POSIX, FL_FLOCK or FL_OFDLCK. [file-lock.proto] */
+const lock = { kind: 1, type: 2 } as const;
+const [kinds, forReading]: [readonly number[], number] = [[1, 2, 1024], 0];
+
+/** filelocks.img: is there a lock that another copy could not hold at the same time? */
+export const locksOut = (image: Uint8Array): boolean =>
+  parseEntries(image).some((entry) => {
+    const fields = parseFields(entry);
+    return (
+      !kinds.includes(numberOf(fields, lock.kind)) || numberOf(fields, lock.type) !== forReading
+    );
+  });
+
 /** Fields of file_entry.pipe, pipe_entry and pipe_data_entry. [pipe.proto, pipe-data.proto] */
 const filePipe = 18;
 const pipe = { pipeId: 2, flags: 3 } as const;

@@ -17,10 +17,10 @@ import type { Criu, Dump, DumpRequest, DumpResult, RestoreRequest, TtyBinding } 
 import { rangesFile } from './ahead.linux.ts';
 import { mendCall } from './criu-calls.ts';
 import {
+  locksOut,
   mendForeground,
   mendPagemap,
   mendTimers,
-  parseEntries,
   readDumpStats,
   wasStopped,
 } from './criu-image.ts';
@@ -149,7 +149,7 @@ async function dump(
   }
   const tasks = treeOf(request.root);
   const locks = readOr(`${dir}/filelocks.img`);
-  if (locks && parseEntries(locks).length > 0) {
+  if (locks && locksOut(locks)) {
     // Taken since it was looked at. The copy would wait for a lock that this one holds while it stands still.
     resumeTree(tasks, stoppedFirst);
     return fail('EIO', 'ELOCK: it has just locked a file');

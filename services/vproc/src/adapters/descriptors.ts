@@ -14,9 +14,12 @@ export interface Descriptor {
   readonly ttyIndex?: number;
   /** inotify: devices of what it watches, as `major:minor`. */
   readonly watchedDevices?: readonly string[];
-  /** A lock of flock(2) or fcntl(2) is on it. */
+  /** A lock that excludes others is on it; one for reading can be held by both copies at once. */
   readonly locked?: true;
 }
+
+/** Any of flock(2) and fcntl(2) but those for reading; leases too. [proc_locks(5)] */
+const exclusiveLock = /^lock:(?!\s+\d+: (FLOCK|POSIX|OFDLCK)\s+\S+\s+READ\b)/m;
 
 /** Empty where the process is gone. */
 export function readDescriptors(pid: number): Descriptor[] {
@@ -37,7 +40,7 @@ export function readDescriptors(pid: number): Descriptor[] {
           ...(device ? { device } : {}),
           ...(ttyIndex ? { ttyIndex: Number(ttyIndex) } : {}),
           ...(watched.length > 0 ? { watchedDevices: watched } : {}),
-          ...(/^lock:/m.test(info) ? { locked: true } : {}),
+          ...(exclusiveLock.test(info) ? { locked: true } : {}),
         },
       ];
     } catch {

@@ -1,6 +1,7 @@
 // All of a Linux node that vproc uses, put together for main.ts and the tests on real nodes.
 import type { Clock, Log } from '@ssi/ports';
 import type { VprocPorts } from '../ports.ts';
+import { linuxAddresses } from './addresses.linux.ts';
 import { linuxAhead } from './ahead.linux.ts';
 import { guardGroups } from './control-groups.linux.ts';
 import { linuxCriu } from './criu.linux.ts';
@@ -63,6 +64,9 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     stubRecords: linuxRecords(`${nodeDir}/stubs`),
     actorRecords: linuxRecords(`${nodeDir}/actors`),
     preflight: linuxPreflight(),
+    addresses: linuxAddresses({
+      ...{ ipPath: `${toolsDir}/bin/ip`, nftPath: `${toolsDir}/bin/nft`, clock },
+    }),
     halter: linuxHalter(clock),
     stub: linuxStub({
       stubPath,

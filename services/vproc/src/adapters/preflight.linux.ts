@@ -7,8 +7,9 @@ import { fail, type MoveReason, ok } from '@ssi/contracts';
 import type { Preflight, StreamPaths } from '../ports.ts';
 import { type Descriptor, readDescriptors, readLinks } from './descriptors.ts';
 import { FileDigests } from './file-digests.ts';
+import { inetReasons } from './inet-reasons.ts';
 import { neededFiles } from './needed-files.ts';
-import { allPids, establishedTcp, mountTypes, statusField, unixPeers } from './proc-tables.ts';
+import { allPids, mountTypes, statusField, systemVUsers, unixPeers } from './proc-tables.ts';
 import { readStat } from './procfs.linux.ts';
 
 /** Kinds of anonymous inode that criu 4.2 cannot dump. */
@@ -31,17 +32,17 @@ export function linuxPreflight(): Preflight {
   return {
     kernel: release,
     cpuFlags: readCpuFlags,
-    inspect: async ({ pids, digests: withDigests, streams, tcpEstablished }) => {
+    inspect: async ({ pids, digests: withDigests, streams, addr }) => {
       const tree = pids.filter((pid) => readStat(pid));
       if (tree.length === 0) return fail('ESRCH', `no process ${pids[0] ?? ''}`);
       const descriptors = new Map(tree.map((pid) => [pid, readDescriptors(pid)]));
+      const inet = inetReasons(tree, descriptors, addr);
       const reasons = [
         ...tree.flatMap((pid) => taskReasons(pid)),
         ...tree.flatMap((pid) => deviceReasons(pid, descriptors, streams)),
         ...(await sharedReasons(tree, descriptors)),
-        ...(tcpEstablished
-          ? []
-          : tree.flatMap((pid) => tcpReasons(pid, descriptors.get(pid) ?? []))),
+        ...inet.reasons,
+        ...systemVReasons(tree),
       ];
       const files = await neededFiles(
         tree,
@@ -50,7 +51,7 @@ export function linuxPreflight(): Preflight {
         withDigests ? digests : undefined,
       );
       const bytesEstimate = tree.reduce((sum, pid) => sum + privateBytes(pid), 0);
-      return ok({ reasons, files, bytesEstimate });
+      return ok({ reasons, files, bytesEstimate, tcpEstablished: inet.tcpEstablished });
     },
     checkFiles: async (files) => {
       const reasons: MoveReason[] = [];
@@ -98,6 +99,15 @@ function taskReasons(pid: number): MoveReason[] {
   if (/ \/SYSV[0-9a-f]{8}/.test(maps)) add('ESYSVIPC', 'has System V shared memory attached');
   if (/io_uring/.test(maps)) add('EIOURING', 'has an io_uring mapped');
   return reasons;
+}
+
+/** criu carries none of it, and says nothing: what a task of the tree made or used last stays behind. */
+function systemVReasons(tree: readonly number[]): MoveReason[] {
+  return systemVUsers().flatMap(({ kind, id, pids }) => {
+    const pid = pids.find((user) => tree.includes(user));
+    const detail = `uses System V ${kind} ${id}`;
+    return pid === undefined ? [] : [{ code: 'ESYSVIPC' as const, pid, detail }];
+  });
 }
 
 function deviceReasons(
@@ -185,16 +195,6 @@ async function sharedReasons(
       reasons.push({ code: 'EUNIXPEER', pid, detail: `${link}: its peer is not moved along` });
   }
   return reasons;
-}
-
-function tcpReasons(pid: number, list: readonly Descriptor[]): MoveReason[] {
-  const sockets = new Set(
-    list.flatMap(({ link }) => (link.startsWith('socket:') ? [inodeOf(link)] : [])),
-  );
-  if (sockets.size === 0) return [];
-  return establishedTcp(pid)
-    .filter(({ inode }) => sockets.has(inode))
-    .map(({ remote }) => ({ code: 'ETCPADDR', pid, detail: `is connected by TCP to ${remote}` }));
 }
 
 function isFifo(pid: number, fd: number): boolean {

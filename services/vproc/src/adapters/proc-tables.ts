@@ -1,6 +1,7 @@
 // Tables that /proc (and, for the peers of unix sockets, sock_diag by way of ss) keeps about more than
 // one process. [proc(5), ss(8)]
 import { readdirSync, readFileSync } from 'node:fs';
+import { semaphoreUser } from '@ssi/linux';
 import { runProgram } from './spawn.linux.ts';
 
 /** Every process of the node, ascending. */
@@ -33,24 +34,63 @@ export function mountTypes(pid: number): {
   return { byId, byDevice };
 }
 
-const listening = 0x0a;
-const unconnected = 0x07;
+/** States of a TCP socket that are asked about. [linux: include/net/tcp_states.h] */
+export const tcpState = {
+  finWait1: 0x04,
+  synReceived: 0x03,
+  unconnected: 0x07,
+  lastAck: 0x09,
+  listening: 0x0a,
+  closing: 0x0b,
+} as const;
 
-/** TCP sockets of the process's network that have a peer. [proc_pid_net(5): tcp] */
-export function establishedTcp(pid: number): { inode: number; remote: string }[] {
-  return ['tcp', 'tcp6'].flatMap((name) =>
+export interface TcpSocket {
+  /** 0: no descriptor leads to it any more. */
+  readonly inode: number;
+  readonly state: number;
+  /** Address alone; one of IPv4 that an IPv6 socket uses is written as IPv4. */
+  readonly address: string;
+  /** `ADDRESS:PORT` */
+  readonly local: string;
+  readonly remote: string;
+  /** Bytes unread; of a listening socket: connections that wait to be accepted. */
+  readonly waiting: number;
+}
+
+/** TCP sockets of the process's network. [proc_pid_net(5): tcp] */
+export const tcpSockets = (pid: number | 'self'): TcpSocket[] => inetSockets(pid, ['tcp', 'tcp6']);
+/** UDP likewise; `unconnected` is the state of most. */
+export const udpSockets = (pid: number | 'self'): TcpSocket[] => inetSockets(pid, ['udp', 'udp6']);
+
+function inetSockets(pid: number | 'self', tables: readonly string[]): TcpSocket[] {
+  return tables.flatMap((name) =>
     readOr(`/proc/${pid}/net/${name}`)
       .split('\n')
       .slice(1)
       .flatMap((line) => {
         const field = line.trim().split(/\s+/);
-        const state = Number.parseInt(field[3] ?? '', 16);
-        const inode = Number(field[9]);
-        if (!inode || state === listening || state === unconnected) return [];
-        return [{ inode, remote: address(field[2] ?? '') }];
+        if (field.length < 10) return [];
+        const local = address(field[1] ?? '');
+        return [
+          {
+            inode: Number(field[9]),
+            state: Number.parseInt(field[3] ?? '', 16),
+            address: local.slice(0, local.lastIndexOf(':')),
+            local,
+            remote: address(field[2] ?? ''),
+            waiting: Number.parseInt((field[4] ?? '').split(':')[1] ?? '0', 16),
+          },
+        ];
       }),
   );
 }
+
+/** Those of them that have a peer and a descriptor. */
+export const connectedTcp = (pid: number | 'self'): TcpSocket[] =>
+  tcpSockets(pid).filter(
+    ({ inode, state }) =>
+      inode > 0 && state !== tcpState.listening && state !== tcpState.unconnected,
+  );
 
 /** `0100007F:1F90` is 127.0.0.1:8080: words of 32 bits in host order. */
 function address(text: string): string {
@@ -58,11 +98,29 @@ function address(text: string): string {
   const bytes = [...host.matchAll(/.{8}/g)].flatMap(([word]) =>
     [...Buffer.from(word, 'hex')].reverse(),
   );
+  const mapped = bytes.length === 16 && bytes.slice(0, 12).join() === '0,0,0,0,0,0,0,0,0,0,255,255';
   const name =
-    bytes.length === 4
-      ? bytes.join('.')
+    bytes.length === 4 || mapped
+      ? bytes.slice(-4).join('.')
       : `[${[...Buffer.from(bytes).toString('hex').matchAll(/.{4}/g)].join(':')}]`;
   return `${name}:${Number.parseInt(port, 16)}`;
+}
+
+/** Objects of System V IPC in this namespace with the processes that are known to use them. [proc_sysvipc(5)] */
+export function systemVUsers(): { readonly kind: string; readonly id: number; pids: number[] }[] {
+  const rows = (kind: string): number[][] =>
+    readOr(`/proc/sysvipc/${kind}`)
+      .split('\n')
+      .slice(1, -1)
+      .map((line) => line.trim().split(/\s+/).map(Number));
+  const found = (kind: string, columns: readonly number[]) =>
+    rows(kind).map((row) => ({ kind, id: row[1] ?? 0, pids: columns.map((i) => row[i] ?? 0) }));
+  const sets = rows('sem').map((row) => ({
+    ...{ kind: 'semaphores', id: row[1] ?? 0 },
+    pids: Array.from({ length: row[3] ?? 0 }, (_, i) => semaphoreUser(row[1] ?? 0, i)),
+  }));
+  // cpid, lpid of memory; lspid, lrpid of queues.
+  return [...sets, ...found('shm', [4, 5]), ...found('msg', [5, 6])];
 }
 
 /** Inode of each connected unix socket of this network namespace -> its peer's. Empty without ss. */
