@@ -15,12 +15,15 @@ afterEach(async () => {
 });
 
 /** Passes bytes on, or holds them when told so: as a network that drops everything looks to TCP. */
-async function interconnect(port: number) {
+async function interconnect(port: number, delayMs = 0) {
   const sockets = new Set<Socket>();
   let silent = false;
   const add = (socket: Socket, other: Socket): void => {
     sockets.add(socket);
-    socket.on('data', (chunk) => other.write(chunk));
+    socket.on('data', (chunk) => {
+      if (delayMs > 0) setTimeout(() => other.write(chunk), delayMs);
+      else other.write(chunk);
+    });
     socket.on('close', () => {
       sockets.delete(socket);
       other.destroy();
@@ -70,7 +73,11 @@ async function open(node: number, service: string, nats: string): Promise<Endpoi
 test('ICS: failover: a silent interconnect under traffic, over to the bus and back', async () => {
   const nats = await startNatsServer();
   cleanups.push(() => nats.stop());
-  const server = await open(1, 'echo', nats.url);
+  // The bus is the slower way for sure, else nothing brings the traffic back.
+  const bus = await interconnect(Number(new URL(nats.url).port), 5);
+  cleanups.push(bus.close);
+  const busUrl = `nats://127.0.0.1:${bus.port}`;
+  const server = await open(1, 'echo', busUrl);
   const ran: number[] = [];
   server.ics.serve(echo, {
     say: ({ n }) => {
@@ -80,7 +87,7 @@ test('ICS: failover: a silent interconnect under traffic, over to the bus and ba
   });
   const way = await interconnect(server.tcpPort);
   cleanups.push(way.close);
-  const client = await open(2, 'vproc', nats.url);
+  const client = await open(2, 'vproc', busUrl);
   client.setMap([
     {
       node: 1,
