@@ -55,7 +55,7 @@ export class SimCluster {
   onActorRan(fn: (pid: number, event: TallyEvent) => void): void {
     this.#actorRan = fn;
   }
-  /** A host of actors has just died. */
+  /** A host of actors has just died, or hears that its node's life has. */
   onHostEnds(fn: (host: ActorHost) => void): void {
     this.#hostEnds = fn;
   }

@@ -220,6 +220,11 @@ export class SimNode {
     });
   }
 
+  /** It hears that its node began another life: its actors end. */
+  hostDisowns(host: ActorHost): void {
+    this.#o.onHostEnds(host);
+  }
+
   async failpoint(name: FailpointName, life: Life): Promise<void> {
     const what = this.failpoints.get(name);
     if (!what || !life.alive) return;

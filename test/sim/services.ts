@@ -125,8 +125,17 @@ const attempted = (kv: Kv, life: Life): Kv => ({
 
 function startActorHost(node: SimNode, life: Life, { ics, direct }: Opened): void {
   const { world, num } = node;
+  let known: string | undefined;
   const host = createActorHost({
-    ics,
+    ics: Object.assign(Object.create(ics) as IcsEndpoint, {
+      setView: (...[view, self]: Parameters<IcsEndpoint['setView']>): void => {
+        // Services hear of their node's next life up to a second late. What they began until then ends with the last.
+        const heard = self?.incarnation.bootId;
+        if (known !== undefined && heard !== known) node.hostDisowns(host);
+        known = heard;
+        ics.setView(view, self);
+      },
+    }),
     clock: life.clock,
     node: num,
     actors: [tally],

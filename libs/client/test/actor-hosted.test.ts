@@ -70,7 +70,7 @@ function hosted(clock = handClock()) {
   const rang: number[] = [];
   let ended = 0;
   const make = (node: number): HostedActor =>
-    new HostedActor({ pid: 65_900, birth: node, uid: 0 }, definition, {
+    new HostedActor({ pid: 65_900, birth: node, uid: 0, life: '' }, definition, {
       clock,
       log: noLog,
       node,

@@ -14,7 +14,7 @@ import {
 } from '@ssi/contracts';
 import { type Clock, type Handlers, type Ics, type Log, noLog } from '@ssi/ports';
 import type { ActorDefinition, ActorEffect } from './define.ts';
-import { type Delivered, HostedActor, type HostedDeps } from './hosted.ts';
+import { type Delivered, HostedActor, type HostedDeps, type HostedIdentity } from './hosted.ts';
 import { decodeImage } from './image.ts';
 import { Registration } from './registration.ts';
 import { signalName } from './signal-name.ts';
@@ -96,9 +96,10 @@ class Host implements ActorHost {
       strangers: (all) => {
         for (const q of all) if (this.destroy(q)) this.log.warn('not of this node any more', q);
       },
-      disowned: () => {
+      disowned: (life) => {
         this.log.warn('this node began another life: its actors ended with the last one');
-        for (const a of [...this.running.values()]) this.destroy(a.id);
+        // vproc may have heard of that life first and started one in it.
+        for (const a of [...this.running.values()]) if (a.id.life !== life) this.destroy(a.id);
         this.exits.clear();
       },
       considered: () => {
@@ -134,10 +135,10 @@ class Host implements ActorHost {
           uptimeMs: this.options.clock.nowMs() - this.startedMs,
           counters: { actors: this.running.size, delivered: this.delivered },
         }),
-      create: (q) => this.create(q),
+      create: (q, { from }) => this.create(q, from.incarnation?.bootId ?? ''),
       deliver: (q) => this.deliver(q),
       freeze: (q) => this.freeze(q),
-      install: (q) => this.install(q),
+      install: (q, { from }) => this.install(q, from.incarnation?.bootId ?? ''),
       resume: (q) => {
         const found = this.find(q);
         found?.resume();
@@ -162,10 +163,7 @@ class Host implements ActorHost {
     return found?.id.birth === q.birth ? found : undefined;
   }
 
-  private hosted(
-    id: { pid: number; birth: number; uid: number },
-    definition: ActorDefinition,
-  ): HostedActor {
+  private hosted(id: HostedIdentity, definition: ActorDefinition): HostedActor {
     const deps: HostedDeps = {
       clock: this.options.clock,
       log: this.log,
@@ -181,6 +179,7 @@ class Host implements ActorHost {
 
   private create(
     q: RequestOf<Ops['create']>,
+    life: string,
   ): Reply<Record<string, never>, Ops['create']['errnos'][number]> {
     const definition = this.definitions.get(q.type);
     if (!definition) return this.noType(q.type);
@@ -188,7 +187,7 @@ class Host implements ActorHost {
       return fail('ESHUTDOWN', `${this.running.size} actors: this host takes no more`);
     if (this.find(q)) return ok({});
     if (this.running.has(q.pid)) return fail('EEXIST', `actor ${q.pid} runs here`);
-    const hosted = this.hosted({ pid: q.pid, birth: q.birth, uid: q.uid }, definition);
+    const hosted = this.hosted({ pid: q.pid, birth: q.birth, uid: q.uid, life }, definition);
     this.add(hosted);
     const started = hosted.start(q.input);
     if (started.ok) return ok({});
@@ -239,6 +238,7 @@ class Host implements ActorHost {
 
   private install(
     q: RequestOf<Ops['install']>,
+    life: string,
   ): Reply<{ info?: ActorInfo }, Ops['install']['errnos'][number]> {
     if (this.closed || this.running.size >= actorsMax)
       return fail('ESHUTDOWN', 'this host takes no more');
@@ -259,7 +259,7 @@ class Host implements ActorHost {
     if (!image) return fail('EBADMSG', 'this is no image of an actor');
     const definition = this.definitions.get(image.type);
     if (!definition) return this.noType(image.type);
-    const hosted = this.hosted({ pid: q.pid, birth: q.birth, uid: image.uid }, definition);
+    const hosted = this.hosted({ pid: q.pid, birth: q.birth, uid: image.uid, life }, definition);
     hosted.load(image);
     this.add(hosted);
     return ok({ info: hosted.info });

@@ -44,6 +44,8 @@ export interface HostedIdentity {
   readonly pid: number;
   readonly birth: number;
   readonly uid: number;
+  /** Boot id of the node's life in which it came here. */
+  readonly life: string;
 }
 
 interface Waiter {

@@ -35,8 +35,11 @@ export interface RegistrationDeps {
   taken(ends: readonly { pid: number; birth: number }[]): void;
   /** Not of this node any more. */
   strangers(actors: readonly { pid: number; birth: number }[]): void;
-  /** Another life of the node has begun, or another host has its place: everything here ended before. */
-  disowned(): void;
+  /**
+   * Another life of the node has begun (its boot id), or another host has its place (undefined): what is
+   * of no such life ended before.
+   */
+  disowned(life: string | undefined): void;
   /** `mayRun` may answer otherwise now. */
   considered(): void;
 }
@@ -75,7 +78,7 @@ export class Registration {
     this.leased = q.leased;
     this.heardMs = this.deps.clock.nowMs();
     if (before && !sameIncarnation(before.incarnation, q.self.incarnation)) {
-      this.deps.disowned();
+      this.deps.disowned(q.self.incarnation.bootId);
       this.known = -1;
       this.announce();
     }
@@ -157,7 +160,7 @@ export class Registration {
         this.deps.strangers(reply.value.strangers);
       } else {
         this.known = -1;
-        if (reply.errno === 'EBUSY') this.deps.disowned();
+        if (reply.errno === 'EBUSY') this.deps.disowned(undefined);
       }
       if (!reply.ok) this.after(againMs, () => this.announce());
       else if (this.known !== this.version || this.again) this.announce();
