@@ -210,6 +210,8 @@ describe.skipIf(!canRunNative)('end to end: bad input', { timeout: 60_000 }, () 
           SSI_CLUSTER: cluster.name,
           SSI_NODE: String(num),
           SSI_NATS: cluster.file().nats,
+          // The bus lets nobody in who has not the node's own keys: a copied disk has them.
+          SSI_CREDS_DIR: `/run/ssi/clusters/${cluster.name}/n${num}/creds`,
           SSI_NODE_DIR: home,
           SSI_STATE_DIR: home,
           SSI_STANDBY: '0',
