@@ -2,10 +2,9 @@
 // stays for as long as the actor lives, then the host makes it.
 import { fail, ok, type Reply, type RequestOf, type vproc } from '@ssi/contracts';
 import type { CallContext } from '@ssi/ports';
-import { type Actors, birthTicks, spawnErrno } from './actors.ts';
+import { type Actors, spawnErrno } from './actors.ts';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
-import { bornNumber } from './pid.ts';
 
 type Op = (typeof vproc)['ops']['actorSpawn'];
 
@@ -36,8 +35,11 @@ export async function spawnActor(
     return fail(spawnErrno(made.errno), made.detail);
   }
   await actors.arrived({ pid, birth });
-  const born = bornNumber(node.self?.incarnation.bootCount ?? 0, birthTicks(birth));
   const ref = { pid, startTicks: birth };
-  await local.admit(ref, { hop: 0, born }, { uid, command: type, kind: 'actor' });
+  await local.admit(
+    ref,
+    { hop: 0, born: local.bornHere(ref) },
+    { uid, command: type, kind: 'actor' },
+  );
   return ok({ pid });
 }

@@ -1,6 +1,7 @@
 // The processes that execute here, kept current by scans and by the guard's word of each end. What vproc
 // alone knows of a process (its hops, its birth) is also on tmpfs, so that a restart finds it again.
 import type { ExitStatus, OriginEntry, Reply } from '@ssi/contracts';
+import { birthTicks, isActorRef } from './actors.ts';
 import { untilDone } from './backoff.ts';
 import {
   applyScan,
@@ -333,8 +334,10 @@ export class LocalProcesses {
     return this.hidden.has(pid);
   }
 
+  /** The same whoever sees it first, a scan or who started it: else its moves would look like an older user's. */
   bornHere(ref: ProcessRef): number {
-    return bornNumber(this.node.self?.incarnation.bootCount ?? 0, ref.startTicks);
+    const ticks = isActorRef(ref) ? birthTicks(ref.startTicks) : ref.startTicks;
+    return bornNumber(this.node.self?.incarnation.bootCount ?? 0, ticks);
   }
 
   traits(pid: number): RunTraits | undefined {
