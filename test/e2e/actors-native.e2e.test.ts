@@ -43,7 +43,18 @@ describe.skipIf(!canRunNative)('end to end: actors on real nodes', () => {
       cluster.describe,
     );
   const move = async (ref: Ref, to: number): Promise<void> => {
-    const moved = await ssi.migrate(ref.pid, to);
+    let moved = await ssi.migrate(ref.pid, to);
+    // A host announces itself once a second: a vproc that has just started may not have heard of it.
+    await waitUntil(
+      'the target knows its host',
+      async () => {
+        if (moved.ok || !moved.detail.includes('EKIND')) return true;
+        moved = await ssi.migrate(ref.pid, to);
+        return moved.ok;
+      },
+      5_000,
+      cluster.describe,
+    );
     if (!moved.ok) throw new Error(`to node ${to}: ${moved.errno} ${moved.detail}`);
   };
   /** Command of a pid as the node itself sees it; '' where the number is free. */

@@ -236,7 +236,10 @@ test('actor: a type has a name that fits a subject', () => {
 /** The host's operations, called as vproc would. */
 async function host() {
   const clock = handClock();
-  const served: Record<string, (q: unknown) => Promise<Reply<unknown>> | Reply<unknown>> = {};
+  const served: Record<
+    string,
+    (q: unknown, call: unknown) => Promise<Reply<unknown>> | Reply<unknown>
+  > = {};
   const member = { num: 1, incarnation: { bootCount: 1, bootId: '1'.repeat(16) } };
   const view = { transid: 1, term: 1, master: 1, members: [], keyServices: {}, pidBits: 16 };
   const ics = {
@@ -254,7 +257,13 @@ async function host() {
   } as unknown as Ics;
   const created = createActorHost({ ics, clock, node: 1, actors: [definition] });
   for (let i = 0; i < 5; i++) await Promise.resolve();
-  return { clock, created, call: (op: string, q: object) => served[op]?.(q) };
+  return {
+    clock,
+    created,
+    /** `life`: the caller's, that of the host if absent. */
+    call: (op: string, q: object, life = member.incarnation.bootId) =>
+      served[op]?.(q, { from: { incarnation: { bootCount: 1, bootId: life } } }),
+  };
 }
 const id = { pid: 65_901, birth: 1 };
 const moveId = 'b'.repeat(32);
