@@ -12,6 +12,7 @@ export {
   makePipe,
   nudgeTcp,
   Poller,
+  peerCredentials,
   pidfdGetfd,
   pidfdOpen,
   pollHup,

@@ -99,6 +99,21 @@ export const semaphoreUser = (set: number, index: number): number =>
 const setsockoptRaw = bind(
   'int setsockopt(int fd, int level, int name, const int *value, uint bytes)',
 );
+const getsockoptRaw = bind(
+  'int getsockopt(int fd, int level, int name, _Out_ int *value, _Inout_ uint *bytes)',
+);
+/** Who connected to this unix socket, in the pid namespace of this process. [unix(7): SO_PEERCRED] */
+export function peerCredentials(
+  socket: object,
+): { readonly pid: number; readonly uid: number; readonly gid: number } | undefined {
+  const [solSocket, soPeercred] = [1, 17];
+  const { fd } = (socket as { _handle?: { fd?: number } })._handle ?? {};
+  const who = [0, 0, 0];
+  if (fd === undefined || getsockoptRaw(fd, solSocket, soPeercred, who, [12]) < 0) return undefined;
+  const [pid = 0, uid = 0, gid = 0] = who;
+  return { pid, uid, gid };
+}
+
 /**
  * Makes a connected TCP socket send a window probe, which its peer answers: leaving repair mode does.
  * Needs CAP_NET_ADMIN. [tcp(7); linux: net/ipv4/tcp.c, TCP_REPAIR]

@@ -90,7 +90,7 @@ export class Migrations {
 
   async migrate(
     request: RequestOf<Ops['migrate']>,
-    call: ServedCall,
+    call: Pick<ServedCall, 'context'>,
   ): Promise<
     Reply<Moved & { pid: number; from: number; to: number }, Ops['migrate']['errnos'][number]>
   > {
@@ -124,7 +124,7 @@ export class Migrations {
   /** One move from here, to its end; everything that is known to forbid it is said before it begins. */
   private async start(
     request: { pid: number; to: number; uid: number },
-    call: ServedCall,
+    call: Pick<ServedCall, 'context'>,
     how: NegotiationRequest,
   ): Promise<Reply<Moved, Errno>> {
     const { node, local, moves } = this.parts;

@@ -493,6 +493,21 @@ export interface Ahead {
   discard(moveId: string): void;
 }
 
+/** A program of this node that asks for something, as the kernel names it. */
+export interface ProgramCaller {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Requests of the node's own programs, by who they are. [ssisys(2ssi)] */
+export interface Ssisys {
+  /** Answers each from now on. What is not answered when this service ends is asked again. */
+  serve(
+    answer: (caller: ProgramCaller, words: readonly string[]) => Promise<Reply<string>>,
+  ): Subscription;
+}
+
 /**
  * Floating addresses (`run` with `addr`) on this node. Quiet: it is here, but no packet passes either way,
  * nor ARP. All but `claim` are idempotent.
@@ -541,4 +556,6 @@ export interface VprocPorts {
   readonly stubRecords?: MoveRecords;
   /** Absent: only kin and session say who holds streams. */
   readonly holders?: Holders;
+  /** Absent: programs ask for nothing. */
+  readonly ssisys?: Ssisys;
 }

@@ -25,6 +25,7 @@ import { Reporter } from './reporter.ts';
 import { Retention } from './retention.ts';
 import { Runs } from './run.ts';
 import { Signals } from './signals.ts';
+import { Ssisys } from './ssisys.ts';
 import { Stubs } from './stubs.ts';
 
 export interface Vproc {
@@ -100,6 +101,7 @@ export function createVproc(given: VprocDeps): Vproc {
   const addresses: FloatingAddresses = new FloatingAddresses({ node, local, moves });
   const runs = new Runs(node, local, addresses);
   const signals = new Signals({ node, local, moves, origin });
+  const ssisys = new Ssisys({ node, local, moves, stubs, migrations });
 
   moves.onOver = (pids) => {
     reporter.tell(
@@ -266,6 +268,7 @@ export function createVproc(given: VprocDeps): Vproc {
     await addresses.settle();
     retention.wake();
     booted();
+    ssisys.start();
     // Before this node is UP nothing may be started here: first the numbers in use elsewhere are held.
     await origin.rebuild(node.num);
     await holds.sync();
@@ -280,6 +283,7 @@ export function createVproc(given: VprocDeps): Vproc {
     start,
     async stop() {
       node.stop();
+      ssisys.stop();
       actors.stop();
       await node.listener?.close();
     },

@@ -1,7 +1,7 @@
 // A machine in memory: processes that count, numbers, exits, placeholders. It outlives the vproc on it,
 // as a kernel does, and it can be asked what really runs. Twin of the node that the guard keeps.
 import type { Clock } from '@ssi/ports';
-import type { ExitRecord, ProcessRef, ScannedProcess } from '../ports.ts';
+import type { ExitRecord, ProcessRef, ScannedProcess, Ssisys } from '../ports.ts';
 import { FakeStreamFiles } from './streams.fake.ts';
 
 /** A program: each tick it writes its next number to its output, and it sums what it reads. */
@@ -51,6 +51,8 @@ export class FakeMachine {
   readonly failing = new Map<string, number>();
   /** Signals that reached a process, in order. */
   readonly signals: { pid: number; signal: number }[] = [];
+  /** Who answers what programs ask; a vproc that died answers nothing. */
+  ssisys: Parameters<Ssisys['serve']>[0] | undefined;
   frozen = false;
   dead = false;
   freeBytes = 1_000_000_000;

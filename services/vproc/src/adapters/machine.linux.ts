@@ -12,6 +12,7 @@ import { LazyPages } from './lazy-pages.linux.ts';
 import { linuxPreflight } from './preflight.linux.ts';
 import { linuxProcesses } from './procfs.linux.ts';
 import { linuxSpawner } from './spawn.linux.ts';
+import { linuxSsisys } from './ssisys.linux.ts';
 import { linuxStreamStore } from './streams.linux.ts';
 import { linuxStub } from './stub.linux.ts';
 
@@ -72,6 +73,7 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
       stubPath,
       signalsDir: `${nodeDir}/stub-signals`,
     }),
+    ssisys: linuxSsisys({ socketPath: `${nodeDir}/ssisys`, clock, log }),
     close: async () => {
       await streams.close();
       guard.close();

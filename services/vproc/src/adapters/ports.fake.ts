@@ -14,6 +14,7 @@ import type {
   Processes,
   ProcessRef,
   Spawner,
+  Ssisys,
   Stub,
   VprocPorts,
 } from '../ports.ts';
@@ -281,6 +282,13 @@ const fakeHalter = (m: FakeMachine): Halter => ({
   },
 });
 
+const fakeSsisys = (m: FakeMachine): Ssisys => ({
+  serve(answer) {
+    m.ssisys = answer;
+    return { stop: () => {} };
+  },
+});
+
 export interface FakePorts extends VprocPorts {
   readonly preflight: FakePreflight;
 }
@@ -297,6 +305,7 @@ export const fakePorts = (m: FakeMachine): FakePorts => ({
   preflight: fakePreflight(m),
   stub: fakeStub(m),
   stubRecords: fakeRecords(m, m.stubs, 'stubs'),
+  ssisys: fakeSsisys(m),
   halter: fakeHalter(m),
   holders: {
     of: async (paths) => {
