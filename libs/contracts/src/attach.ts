@@ -5,7 +5,7 @@
 // A process with a terminal has `in` and `tty`; one without has `in`, `out` and `err`. v1: first version.
 import { z } from 'zod';
 import { nodeNum } from './ids.ts';
-import { exitStatus } from './vproc.ts';
+import { exitStatus } from './process.ts';
 
 /** First element of each message. Numbers stay; new kinds are appended and unknown ones are ignored. */
 export const attachKind = {
