@@ -178,6 +178,37 @@ test('actors e2e: a timer that runs while it moves rings once, after the time it
   expect(performance.now() - startMs).toBeGreaterThanOrEqual(3_000);
 }, 60_000);
 
+test('actors e2e: rfork: another one goes on from the same state elsewhere, timers too', async () => {
+  const { ssi } = nodes;
+  const value = <T>(reply: { ok: true; value: T } | { ok: false; errno: string }): T => {
+    if (!reply.ok) throw new Error(`${JSON.stringify(reply)}\n${nodes.describe()}`);
+    return reply.value;
+  };
+  const note = async (to: Ref, what: string) => value(await ssi.send(to, { type: 'note', what }));
+  const ref = await spawn(1);
+  await note(ref, 'before');
+  value(await ssi.send(ref, { type: 'ring', afterMs: 2_000 }));
+  const there = value(await ssi.rfork(ref, 2));
+  const here = value(await ssi.rfork(ref, 1));
+  expect(new Set([ref.pid, there.pid, here.pid]).size).toBe(3);
+  expect(value(await ssi.where(there.pid))).toMatchObject({ node: 2, hop: 1, kind: 'actor' });
+  expect(value(await ssi.where(here.pid))).toMatchObject({ node: 1, hop: 0 });
+  const all = { parent: ref, there, here };
+  for (const [name, each] of Object.entries(all)) await note(each, name);
+  for (const [name, each] of Object.entries(all)) {
+    expect((await tell(each)).seen).toEqual(['before', name]);
+    await waitUntil(`${name} rings`, async () => (await tell(each)).rang, 20_000, nodes.describe);
+  }
+  await moveTo(there, 3);
+  const grandchild = value(await ssi.rfork(there, 1));
+  expect((await tell(grandchild)).seen).toEqual(['before', 'there']);
+  expect(await ssi.rfork(ref, 9)).toMatchObject({ errno: 'EINVAL' });
+  expect(await ssi.rfork({ ...ref, pid: 66_999 }, 2)).toMatchObject({ errno: 'ESRCH' });
+  value(await ssi.kill(there.pid, 15));
+  expect(value(await ssi.wait(there.pid))).toMatchObject({ signal: 'SIGTERM' });
+  expect(await ssi.rfork(there, 2)).toMatchObject({ ok: false, errno: 'ESRCH' });
+}, 60_000);
+
 test('actors e2e: a host killed -9 ends its actors: wait tells SIGKILL', async () => {
   const ref = await spawn(3);
   const waited = nodes.ssi.wait(ref.pid, { timeoutMs: 40_000 });

@@ -283,6 +283,40 @@ test('actors: EKIND: a node whose host has no such type is no target; EHOSTUNREA
   expect(await world.ask(ref, { type: 'note', what: 'x' })).toBe(1);
 });
 
+test('actors: rfork: state and timers are copied, the mailbox is not; where it cannot go, nothing is left', async () => {
+  world = await new World(18).start([1, 2]);
+  const { ssi } = world.cluster;
+  const ref = await world.spawn(1);
+  await world.ask(ref, { type: 'note', what: 'before' });
+  const startMs = world.clock.nowMs();
+  await world.result(ssi.send(ref, { type: 'ring', afterMs: 3_000 }));
+  await world.pass(1_000);
+  await world.result(ssi.kill(ref.pid, 19));
+  await world.result(ssi.send(ref, { type: 'note', what: 'waits' }));
+  const forked = await world.result(ssi.rfork(ref, 2));
+  if (!forked.ok) throw new Error(forked.detail);
+  await world.result(ssi.kill(ref.pid, 18));
+  expect(await world.nodeOf(forked.value.pid)).toBe(2);
+  expect(await world.ask(forked.value, { type: 'tell' })).toMatchObject({ seen: ['before'] });
+  expect(await world.ask(ref, { type: 'tell' })).toMatchObject({ seen: ['before', 'waits'] });
+  await world.pass(4_000);
+  expect(world.rangAt.map((r) => r.node).sort()).toEqual([1, 2]);
+  for (const { atMs } of world.rangAt) expect(atMs - startMs).toBeGreaterThanOrEqual(3_000);
+  const refused = await world.result(ssi.rfork(ref, 3));
+  expect(refused).toMatchObject({ ok: false, errno: 'EOPNOTSUPP' });
+  expect(refused.ok ? '' : refused.detail).toContain('EKIND');
+  await world.pass(2_000);
+  const ps = await world.result(ssi.ps());
+  const pids = ps.ok ? ps.value.processes.map((p) => p.pid).sort() : [];
+  expect(pids).toEqual([ref.pid, forked.value.pid].sort());
+  expect(
+    world.hosts
+      .get(1)
+      ?.actors()
+      .map((a) => a.pid),
+  ).toEqual([ref.pid]);
+});
+
 test('actors: SIGSTOP keeps its mailbox, also over a move; SIGCONT takes it up; SIGTERM and the final state end it', async () => {
   world = await new World(16).start();
   const { cluster } = world;

@@ -33,6 +33,7 @@ export {
   kill3,
   migrate,
   rexec,
+  rfork,
   waitpid,
 } from './libcluster.ts';
 export type { BusProbe, NatsLinkOptions } from './link.nats.ts';

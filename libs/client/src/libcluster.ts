@@ -3,6 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { type ExitStatus, fail, ok, type Reply } from '@ssi/contracts';
+import type { ActorDefinition, ActorRef } from './actor/define.ts';
 import type { ClusterEvent } from './events.ts';
 import type { NodeInfo, Ssi } from './handle.ts';
 
@@ -71,6 +72,13 @@ export const rexec = (
   argv: readonly string[],
   env: Readonly<Record<string, string>>,
 ): Promise<Reply<{ pid: number; node: number }>> => ssi.rexec(pid, node, argv, env);
+
+/** A copy of an actor on another node. A program calls that of libssi by itself. [rfork(3ssi)] */
+export const rfork = <D extends ActorDefinition>(
+  ssi: Ssi,
+  ref: ActorRef<D>,
+  node: number,
+): Promise<Reply<ActorRef<D>>> => ssi.rfork(ref, node);
 
 /** Moves a process. [migrate(3ssi)] */
 export const migrate = (ssi: Ssi, pid: number, node: number): ReturnType<Ssi['migrate']> =>

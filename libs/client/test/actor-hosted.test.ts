@@ -244,12 +244,12 @@ async function host() {
   const view = { transid: 1, term: 1, master: 1, members: [], keyServices: {}, pidBits: 16 };
   const ics = {
     self: { node: 1, service: 'actor', bootId: 'a'.repeat(16) },
-    call: async (contract: Contract, op: string) => {
+    call: async (contract: Contract, op: string, _node: number, q: { version?: number }) => {
       if (contract.name === 'clms' && op === 'attach')
         return ok({ view, self: member, leased: true, cluster: 'c' });
       // The map never changes.
       if (contract.name === 'ics' && op === 'watch') return new Promise(() => {});
-      return ok({ known: 0, taken: [], strangers: [], map: [] });
+      return ok({ known: q.version ?? 0, taken: [], strangers: [], map: [] });
     },
     serve: (_: Contract, handlers: typeof served) => Object.assign(served, handlers),
     setView: () => {},
@@ -312,4 +312,44 @@ test('actor host: SIGTERM is an end that is listed until it is taken; ESHUTDOWN 
   });
   await created.close();
   expect(call('create', q)).toMatchObject({ errno: 'ESHUTDOWN' });
+});
+
+test("actor host: a node's next life ends its actors, but not one started in it", async () => {
+  const { call, created } = await host();
+  const q = { type: 'noter', input: undefined, uid: 0 };
+  const nextLife = '2'.repeat(16);
+  expect(call('create', { ...q, pid: 65_901, birth: 1 })).toMatchObject({ ok: true });
+  // vproc heard of the next life before this host did.
+  expect(call('create', { ...q, pid: 65_902, birth: 2 }, nextLife)).toMatchObject({ ok: true });
+  expect(created.actors().map((a) => a.pid)).toEqual([65_901, 65_902]);
+  const view = { transid: 2, term: 1, master: 1, members: [], keyServices: {}, pidBits: 16 };
+  const self = { num: 1, incarnation: { bootCount: 2, bootId: nextLife } };
+  call('view', { view, self, leased: true });
+  expect(created.actors().map((a) => a.pid)).toEqual([65_902]);
+  // The same word again ends nobody.
+  call('view', { view, self, leased: true });
+  expect(call('deliver', { ...note(1), pid: 65_902 })).toMatchObject({ ok: true });
+  expect(call('deliver', { ...note(1), pid: 65_901 })).toMatchObject({ errno: 'ESRCH' });
+});
+
+test('actor host: a fork stands until it is resumed, then runs with what its parent knew; ESRCH, EEXIST, EBUSY', async () => {
+  const { call, created } = await host();
+  const child = { pid: 65_902, birth: 2 };
+  const fork = { ...id, child };
+  expect(call('fork', fork)).toMatchObject({ errno: 'ESRCH' });
+  call('create', { ...id, type: 'noter', input: undefined, uid: 7 });
+  call('deliver', { ...note(1), pid: id.pid });
+  expect(call('fork', { ...id, child: { ...id, birth: 9 } })).toMatchObject({ errno: 'EEXIST' });
+  const made = { value: { info: { ...child, uid: 7, state: 'frozen', mailbox: 0 } } };
+  expect(call('fork', fork)).toMatchObject(made);
+  expect(call('fork', fork)).toMatchObject(made);
+  const waits = call('deliver', { ...note(1), pid: child.pid, kind: 'ask' });
+  expect(call('resume', child)).toMatchObject({ ok: true });
+  // Its second note, and the first of this sender to it.
+  expect(await waits).toMatchObject({ ok: true, value: { value: 2 } });
+  expect(created.actors()).toHaveLength(2);
+  call('freeze', { ...id, moveId, to: 2, offset: 0 });
+  expect(call('fork', { ...id, child: { pid: 65_903, birth: 3 } })).toMatchObject({
+    errno: 'EBUSY',
+  });
 });

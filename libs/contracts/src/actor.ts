@@ -76,6 +76,15 @@ export const actor = defineContract('actor', 1, {
     longPoll: true,
     timeoutMs: 10_000,
   }),
+  fork: rpc({
+    callers: ['vproc@node'],
+    summary:
+      'vproc to host: another actor as this one is between two events, frozen: its state and its timers with the time they have left, an empty mailbox. Idempotent. ESRCH: not here; EBUSY: it stands between two nodes; EEXIST: the child’s pid runs here.',
+    request: z.object({ pid, birth, child: z.object({ pid, birth }) }),
+    reply: z.object({ info: actorInfo }),
+    errnos: ['ESRCH', 'EBUSY', 'EEXIST', 'ESHUTDOWN'],
+    priority: 1,
+  }),
   freeze: rpc({
     callers: ['vproc@node'],
     summary:

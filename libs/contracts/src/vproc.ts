@@ -9,6 +9,20 @@ import { moveOps, moveReason, streamState } from './move.ts';
 import { exitStatus, originEntry, processInfo } from './process.ts';
 import { serviceOps } from './service.ts';
 
+/** What moving something away calls. */
+const moveCalls = [
+  'vproc.moveNegotiate',
+  'vproc.moveRestore',
+  'vproc.moveCommit',
+  'vproc.moveAbort',
+  'vproc.report',
+  'clms.confirm',
+  'ics.route',
+  'actor.freeze',
+  'actor.resume',
+  'actor.destroy',
+] as const;
+
 export const vproc = defineContract('vproc', 1, {
   ...serviceOps,
   run: rpc({
@@ -142,18 +156,7 @@ export const vproc = defineContract('vproc', 1, {
     ],
     longPoll: true,
     timeoutMs: 300_000,
-    calls: [
-      'vproc.moveNegotiate',
-      'vproc.moveRestore',
-      'vproc.moveCommit',
-      'vproc.moveAbort',
-      'vproc.report',
-      'clms.confirm',
-      'ics.route',
-      'actor.freeze',
-      'actor.resume',
-      'actor.destroy',
-    ],
+    calls: moveCalls,
   }),
   whyNot: rpc({
     callers: ['read'],
@@ -256,6 +259,30 @@ export const vproc = defineContract('vproc', 1, {
       'clms.confirm',
       'ics.route',
     ],
+  }),
+  rfork: rpc({
+    callers: ['operate'],
+    summary:
+      'Another actor as this one is now, on another node: its state and timers, an empty mailbox, a pid of the node that is asked, which is the execution node. After any error but ETIMEDOUT there is no such actor. EOPNOTSUPP: it cannot move there, or is no actor: a program forks itself, by libssi. Else as `migrate`. [rfork(3ssi)]',
+    request: z.object({ pid, to: nodeNum, uid: z.int().min(0) }),
+    reply: z.object({ pid }),
+    errnos: [
+      'ESRCH',
+      'EREMCHG',
+      'EOPNOTSUPP',
+      'EPERM',
+      'EAGAIN',
+      'EBUSY',
+      'ECANCELED',
+      'EHOSTDOWN',
+      'EHOSTUNREACH',
+      'ENETDOWN',
+      'ENOSPC',
+      'EINVAL',
+      'EIO',
+    ],
+    timeoutMs: 60_000,
+    calls: [...moveCalls, 'actor.fork'],
   }),
   actorSpawn: rpc({
     callers: ['operate'],

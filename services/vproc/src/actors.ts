@@ -5,7 +5,6 @@ import {
   type ActorExit,
   type ActorInfo,
   actor,
-  type Errno,
   type ExitStatus,
   fail,
   ok,
@@ -295,7 +294,7 @@ export class Actors {
     return fail('ESRCH', `the host of ${ref.pid} does not answer`);
   }
 
-  ask<K extends 'create' | 'freeze' | 'install' | 'resume' | 'destroy' | 'signal'>(
+  ask<K extends 'create' | 'fork' | 'freeze' | 'install' | 'resume' | 'destroy' | 'signal'>(
     op: K,
     request: RequestOf<(typeof actor)['ops'][K]>,
     context: CallContext,
@@ -318,7 +317,3 @@ const scanned = (a: KnownActor): ScannedProcess => ({
   cpuMs: 0,
   kind: 'actor',
 });
-
-/** What a host's refusal is to whoever asked for an actor. */
-export const spawnErrno = (errno: Errno): 'ENOENT' | 'EINVAL' | 'EHOSTUNREACH' | 'EAGAIN' =>
-  errno === 'ENOENT' || errno === 'EINVAL' || errno === 'EHOSTUNREACH' ? errno : 'EAGAIN';

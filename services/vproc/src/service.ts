@@ -4,7 +4,7 @@ import { fail, type MemberId, type OriginEntry, ok, upMembers, vproc } from '@ss
 import { linkRouter } from '@ssi/ics';
 import { type Handlers, refusals, type ServedCall } from '@ssi/ports';
 import { refusal } from './access.ts';
-import { spawnActor } from './actor-spawn.ts';
+import { ActorSpawns } from './actor-spawn.ts';
 import { Actors } from './actors.ts';
 import { withActors } from './adapters/actor-ports.ts';
 import { memoryRecords } from './adapters/ports.none.ts';
@@ -101,6 +101,7 @@ export function createVproc(given: VprocDeps): Vproc {
   const addresses: FloatingAddresses = new FloatingAddresses({ node, local, moves });
   const runs = new Runs(node, local, addresses);
   const signals = new Signals({ node, local, moves, origin });
+  const actorSpawns = new ActorSpawns({ node, local, actors, moves, migrations });
   const ssisys = new Ssisys({ node, local, moves, stubs, migrations });
 
   moves.onOver = (pids) => {
@@ -205,11 +206,12 @@ export function createVproc(given: VprocDeps): Vproc {
     moveCommit: (q, call) => migrations.commit(q, call),
     moveAbort: (q, call) => migrations.abort(q, call),
     moveStatus: (q) => migrations.status(q),
-    actorSpawn: (q, call) => spawnActor({ node, local, actors }, q, call.context),
+    actorSpawn: (q, call) => actorSpawns.spawn(q, call),
     actorHost: (q) => actors.announced(q),
     attach: (q, call) => attachments.attach(q, call),
     resize,
     rexec: (q, call) => migrations.rexec(q, call),
+    rfork: (q, call) => actorSpawns.rfork(q, call),
   };
 
   /** As far as this node knows it: where the process runs or ended, and at its origin. */

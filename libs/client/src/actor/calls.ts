@@ -26,6 +26,11 @@ export interface ActorCalls {
     options: { readonly node?: number; readonly input?: ActorInput<D> },
   ): Answer<ActorRef<D>>;
   /**
+   * Another actor as this one is between two events, on another node: its state and running timers, an empty
+   * mailbox, a pid of its own. EOPNOTSUPP: it cannot go there; else as `migrate`. [rfork(3ssi)]
+   */
+  rfork<D extends ActorDefinition>(ref: ActorRef<D>, node: number): Answer<ActorRef<D>>;
+  /**
    * What the actor's `reply` had to say. Counts exactly once and in the order of the calls on this handle,
    * across moves. ETIMEDOUT: it may have run; ENOSYS: taken, but not answered; ESRCH: it has ended;
    * EHOSTDOWN: it ended with its node, and may have run before.
@@ -44,6 +49,9 @@ export interface ActorCalls {
   /** Makes this process the actor host of a node. EOPNOTSUPP: this handle cannot serve. */
   host(options: HostOptions): Answer<ActorHost>;
 }
+
+/** A fork is a move. */
+const forkMs = 60_000;
 
 export interface ActorCallDeps {
   readonly link: ClientLink;
@@ -78,6 +86,26 @@ export function actorCalls(deps: ActorCallDeps): ActorCalls {
           if (!reply.ok) return reply;
           mail.learn(reply.value.pid, node);
           return ok({ pid: reply.value.pid, type: definition.type });
+        },
+      ),
+    rfork: (ref, to) =>
+      withSpan(
+        link.tracer,
+        'ssi.rfork',
+        { attributes: { 'ssi.pid': ref.pid } },
+        async (traceparent) => {
+          const known = await deps.checkNode(to);
+          if (!known.ok) return known;
+          const { uid } = link;
+          const reply = (await calls.atExecution(
+            'rfork',
+            ref.pid,
+            { pid: ref.pid, to, uid },
+            { safe: false, deadlineMs: forkMs, traceparent },
+          )) as Reply<{ pid: number }>;
+          if (!reply.ok) return reply;
+          mail.learn(reply.value.pid, to);
+          return ok({ ...ref, pid: reply.value.pid });
         },
       ),
     ask: async (ref, event, options = {}) => {

@@ -136,6 +136,7 @@ class Host implements ActorHost {
           counters: { actors: this.running.size, delivered: this.delivered },
         }),
       create: (q, { from }) => this.create(q, from.incarnation?.bootId ?? ''),
+      fork: (q) => this.fork(q),
       deliver: (q) => this.deliver(q),
       freeze: (q) => this.freeze(q),
       install: (q, { from }) => this.install(q, from.incarnation?.bootId ?? ''),
@@ -206,6 +207,23 @@ class Host implements ActorHost {
     this.registration.changed();
   }
 
+  private fork(
+    q: RequestOf<Ops['fork']>,
+  ): Reply<{ info: ActorInfo }, Ops['fork']['errnos'][number]> {
+    const before = this.find(q.child);
+    if (before) return ok({ info: before.info });
+    const found = this.find(q);
+    if (!found) return fail('ESRCH', `no actor ${q.pid} on node ${this.node}`);
+    if (found.frozenFor !== undefined) return fail('EBUSY', `${q.pid} is being moved`);
+    if (this.running.has(q.child.pid)) return fail('EEXIST', `actor ${q.child.pid} runs here`);
+    if (this.closed || this.running.size >= actorsMax)
+      return fail('ESHUTDOWN', `${this.running.size} actors: this host takes no more`);
+    const child = this.hosted({ ...found.id, ...q.child }, found.definition);
+    child.load(found.forkImage());
+    this.add(child);
+    return ok({ info: child.info });
+  }
+
   private deliver(q: RequestOf<Ops['deliver']>): Delivered | Promise<Delivered> {
     const found = this.running.get(q.pid);
     if (found) {
@@ -222,7 +240,8 @@ class Host implements ActorHost {
   private freeze(q: RequestOf<Ops['freeze']>) {
     const found = this.find(q);
     if (!found) return fail('ESRCH', `no actor ${q.pid} on node ${this.node}`);
-    if (found.frozenFor !== undefined && found.frozenFor !== q.moveId)
+    // One that has just come, or was forked, may go on before it ever ran here.
+    if (found.frozenFor && found.frozenFor !== q.moveId)
       return fail('EBUSY', `${q.pid} is being moved already`);
     const image = found.freeze(q.moveId, q.to);
     if (image.length > actorImageMax) {

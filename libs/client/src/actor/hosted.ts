@@ -7,7 +7,7 @@ import { type ActorInfo, type actor, fail, ok, type Reply } from '@ssi/contracts
 import type { Clock, Log, Timer } from '@ssi/ports';
 import type { AnyStateMachine } from 'xstate';
 import type { ActorDefinition, ActorEffect } from './define.ts';
-import { type ActorImage, encodeImage, type Letter } from './image.ts';
+import { type ActorImage, decodeImage, encodeImage, type Letter } from './image.ts';
 import { SenderLog, type Taken } from './sender-log.ts';
 
 /** Events that wait in one mailbox; past it EAGAIN. */
@@ -330,6 +330,17 @@ export class HostedActor {
       senders: [...this.senders].map(([sender, log]) => [sender, log.toJson()]),
     });
     return this.cachedImage;
+  }
+
+  /** What a fork of it begins with. What was sent to it was sent to it alone. */
+  forkImage(): ActorImage {
+    const machine = this.machine?.snapshot() ?? this.saved;
+    assert(machine, 'an actor that stands still is written down');
+    const image = { version: 1, type: this.definition.type, uid: this.id.uid, machine } as const;
+    // By way of its bytes: the two share nothing.
+    const copy = decodeImage(encodeImage({ ...image, stopped: false, mailbox: [], senders: [] }));
+    assert(copy, 'an image can be read');
+    return copy;
   }
 
   resume(): void {
