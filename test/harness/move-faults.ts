@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import type { Ssi } from '@ssi/client';
-import { type FailpointName, failpoints } from '@ssi/vproc';
+import { decidedPoints, type FailpointName, failpoints, rollbackPoints } from '@ssi/vproc';
 import { value } from './busy.ts';
 import type { TestCluster } from './cluster.ts';
 import { waitForStates } from './cluster.ts';
@@ -32,25 +32,9 @@ export interface FaultResult {
 
 export const movePoints = failpoints.filter((p) => p.startsWith('move.'));
 const origin = 3;
-/** Reached only where the restore fails. */
-const rollback: readonly FailpointName[] = [
-  'move.source.aborting',
-  'move.source.rollback',
-  'move.target.destroying',
-];
-/** The source has decided: the process is the target's. */
-const decided: readonly FailpointName[] = [
-  'move.source.committing',
-  'move.source.killed',
-  'move.source.committed',
-  'move.source.resumed',
-  'move.target.resuming',
-  'move.target.running',
-  'move.target.resumed',
-];
 /** The target has a whole copy, or all to make one and the order to: it needs the source no more. */
 const saved: readonly FailpointName[] = [
-  ...decided,
+  ...decidedPoints,
   'move.source.prepared',
   'move.target.received',
   'move.target.restoring',
@@ -61,7 +45,7 @@ const saved: readonly FailpointName[] = [
 /** Whether the process outlives it, by the rules: it is lost only with the node that has it. */
 export function livesOn({ point, victim, dies }: FaultCase): boolean {
   if (dies === 'vproc' || victim === 'origin') return true;
-  return victim === 'target' ? !decided.includes(point) : saved.includes(point);
+  return victim === 'target' ? !decidedPoints.includes(point) : saved.includes(point);
 }
 
 const counter = '$| = 1; while (1) { print $i++, "\\n"; select(undef, undef, undef, 0.01) }';
@@ -167,7 +151,7 @@ export class MoveFaults {
     point: FailpointName,
     q: { at: number; to: number; move: () => void },
   ): Promise<void> {
-    const fails = rollback.includes(point);
+    const fails = rollbackPoints.includes(point);
     this.arm(q.at, point);
     if (fails) this.arm(q.to, 'move.target.received', q.to === q.at ? point : undefined);
     q.move();

@@ -28,6 +28,20 @@ export async function untilAnswered<T>(
   return undefined;
 }
 
+const insistMs = { firstMs: 10, maxMs: 500 };
+
+/** Repeats a step of a move until it succeeds. False: not before the service stops. */
+export async function insist(
+  node: { readonly stopped: boolean; readonly deps: { readonly clock: Clock } },
+  step: () => Promise<Reply<unknown>>,
+): Promise<boolean> {
+  const wanted = (): boolean => !node.stopped;
+  const done = await untilAnswered(node.deps.clock, insistMs, wanted, async () =>
+    (await step()).ok ? true : undefined,
+  );
+  return done === true;
+}
+
 const doneMs = { firstMs: 50, maxMs: 1_000 };
 
 /**

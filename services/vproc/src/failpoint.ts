@@ -24,6 +24,22 @@ export const failpoints = [
   'run.spawned',
 ] as const;
 export type FailpointName = (typeof failpoints)[number];
+/** Reached only where a move fails. */
+export const rollbackPoints: readonly FailpointName[] = [
+  'move.source.aborting',
+  'move.source.rollback',
+  'move.target.destroying',
+];
+/** Reached only when the source has decided: the process is the target's. */
+export const decidedPoints: readonly FailpointName[] = [
+  'move.source.committing',
+  'move.source.killed',
+  'move.source.committed',
+  'move.source.resumed',
+  'move.target.resuming',
+  'move.target.running',
+  'move.target.resumed',
+];
 
 /** Called at each point; what it returns is awaited. Default: nothing. */
 export type Failpoint = (name: FailpointName) => Promise<void>;

@@ -3,7 +3,7 @@
 import { fail, type OriginEntry, ok, type Reply, vproc } from '@ssi/contracts';
 import { type CallContext, sleep } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
-import { untilAnswered } from './backoff.ts';
+import { insist, untilAnswered } from './backoff.ts';
 import { moveAddress } from './floating-addresses.ts';
 import type { MoveFailure, SourceEvent } from './machine.ts';
 import { sourceMayResume } from './migrate.ts';
@@ -42,13 +42,6 @@ export function commitSteps(move: SourceMove) {
   const before = (deadlineMs: number) => (): boolean => alive() && clock.nowMs() < deadlineMs;
 
   const address = () => moveAddress(node, move.record.tasks);
-  const insisted = (step: () => Promise<Reply<undefined>>): Promise<true | undefined> =>
-    untilAnswered(
-      clock,
-      patience,
-      () => !node.stopped,
-      async () => ((await step()).ok ? true : undefined),
-    );
 
   async function restore(): Promise<SourceEvent> {
     const written = await move.write('doubt');
@@ -131,7 +124,7 @@ export function commitSteps(move: SourceMove) {
       if (standIn && first && task) await parts.stubs.stand(first, task);
       // Post-copy: stopped for good, and killed when its memory has gone to the target.
       if (!move.record.postCopy && !(await kill())) return undefined;
-      if (!(await insisted(() => address().drop()))) return undefined;
+      if (!(await insist(node, () => address().drop()))) return undefined;
       await failpoint('move.source.killed');
       return { type: 'killed' } as const;
     });
@@ -141,16 +134,7 @@ export function commitSteps(move: SourceMove) {
   async function kill(): Promise<boolean> {
     const { standIn, root, copies, tasks } = move.record;
     const killing = standIn ? copies.filter((c) => c.pid !== root) : copies;
-    const killed = await untilAnswered(
-      clock,
-      patience,
-      () => !node.stopped,
-      async () => {
-        const reply = await ports.criu.destroy(killing);
-        return reply.ok ? reply : undefined;
-      },
-    );
-    if (!killed) return false;
+    if (!(await insist(node, () => ports.criu.destroy(killing)))) return false;
     await parts.holds.depart(moveId, numbersOf(tasks));
     parts.local.show(tasks.map((t) => t.pid).filter((pid) => !parts.stubs.has(pid)));
     return true;
@@ -204,16 +188,8 @@ export function commitSteps(move: SourceMove) {
     const copies = await copiesNow();
     if (move.record.tcpEstablished) await ports.criu.cleanUp();
     const pids = copies.map((c) => c.pid);
-    if (!(await insisted(() => address().open(pids)))) return undefined;
-    const resumed = await untilAnswered(
-      clock,
-      patience,
-      () => !node.stopped,
-      async () => {
-        const reply = await ports.criu.resume(copies, stoppedBefore);
-        return reply.ok ? reply : undefined;
-      },
-    );
+    if (!(await insist(node, () => address().open(pids)))) return undefined;
+    const resumed = await insist(node, () => ports.criu.resume(copies, stoppedBefore));
     return resumed ? { type: 'runsHere' } : undefined;
   }
   /** A restart during the dump: the tree may have forked since the record was written. */

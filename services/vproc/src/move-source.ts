@@ -55,6 +55,7 @@ export class SourceSide implements ActiveMove {
   readonly side = 'source';
   readonly over: Promise<void>;
   private readonly move: SourceMove;
+  private readonly steps: ReturnType<typeof commitSteps>;
   private readonly machine: RunningMachine<typeof moveSourceMachine>;
   private phase: SourcePhase | 'negotiating';
   private readonly request: NegotiationRequest | undefined;
@@ -104,6 +105,7 @@ export class SourceSide implements ActiveMove {
         return written;
       },
     };
+    this.steps = commitSteps(this.move);
     // Decided already: what still stands of the copy here counts for nothing.
     if (!q.request && sourceTells(q.record.phase) === undefined)
       parts.local.hide(q.record.tasks.map((t) => t.pid));
@@ -170,8 +172,7 @@ export class SourceSide implements ActiveMove {
   }
 
   private async step(effect: string): Promise<SourceEvent | undefined> {
-    const { move } = this;
-    const steps = commitSteps(move);
+    const { move, steps } = this;
     switch (effect) {
       case 'negotiate':
         return this.negotiate();

@@ -11,7 +11,7 @@ import {
 } from '@ssi/contracts';
 import type { CallContext } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
-import { untilAnswered } from './backoff.ts';
+import { insist } from './backoff.ts';
 import { moveAddress } from './floating-addresses.ts';
 import { moveTargetMachine, type TargetEvent, type TargetStart } from './machine.ts';
 import { type TargetPhase, type TargetRecord, targetEntry, targetTells } from './migrate.ts';
@@ -22,7 +22,6 @@ import type { ActiveMove } from './moves.ts';
 import type { RestoreResult } from './ports.ts';
 import { startInstead } from './rexec.ts';
 
-const patience = { firstMs: 10, maxMs: 500 };
 /** A reservation without a stream: a source that lives connects at once. */
 const connectMs = 10_000;
 
@@ -329,28 +328,15 @@ export class TargetSide implements ActiveMove {
     moves.arrived(this.pidList());
     if (owner !== undefined) await ports.streams.resume(owner);
     if (this.record.tcpEstablished) await ports.criu.cleanUp();
-    await this.insisted(() => this.address().open(copies.map((c) => c.pid)));
-    await untilAnswered(
-      node.deps.clock,
-      patience,
-      () => !node.stopped,
-      async () => {
-        const reply = await ports.criu.resume(copies, stopped);
-        return reply.ok ? reply : undefined;
-      },
-    );
+    await insist(node, () => this.address().open(copies.map((c) => c.pid)));
+    await insist(node, () => ports.criu.resume(copies, stopped));
     await failpoint('move.target.running');
-    await untilAnswered(
-      node.deps.clock,
-      patience,
-      () => !node.stopped,
-      async () => {
-        if ((await this.enter('resumed')).ok) return true;
-        // It runs: its images are room.
-        await ports.images.remove(this.moveId);
-        return undefined;
-      },
-    );
+    await insist(node, async () => {
+      const kept = await this.enter('resumed');
+      // It runs: its images are room.
+      if (!kept.ok) await ports.images.remove(this.moveId);
+      return kept;
+    });
     // The source has its answer; the move is over when the table shows the tree.
     await local.refresh();
     void holds.giveBack(this.moveId);
@@ -369,7 +355,7 @@ export class TargetSide implements ActiveMove {
     await ports.criu.discard(this.moveId);
     ports.ahead?.discard(this.moveId);
     await this.destroyCopies();
-    if (this.record.tried) await this.insisted(() => this.address().drop());
+    if (this.record.tried) await insist(node, () => this.address().drop());
     const owner = this.record.owner ?? this.receiver.offer?.owner;
     if (owner !== undefined) await this.parts.removeStreams(owner);
     this.parts.removeImages(this.moveId);
@@ -378,28 +364,16 @@ export class TargetSide implements ActiveMove {
     local.show(this.pidList());
     await holds.giveBack(this.moveId);
     // What was answered must hold after a restart: it is on record, or there is no record at all.
-    await untilAnswered(
-      node.deps.clock,
-      patience,
-      () => !node.stopped,
-      async () => {
-        const kept = await this.enter('aborted');
-        return kept.ok || (await ports.records.remove(this.moveId)).ok || undefined;
-      },
-    );
+    await insist(node, async () => {
+      const kept = await this.enter('aborted');
+      return kept.ok ? kept : ports.records.remove(this.moveId);
+    });
     this.reach('aborted');
     return { type: 'destroyed' };
   }
 
   private address() {
     return moveAddress(this.parts.node, this.record.tasks);
-  }
-  private insisted(step: () => Promise<Reply<undefined>>): Promise<unknown> {
-    const { node } = this.parts;
-    const alive = (): boolean => !node.stopped;
-    return untilAnswered(node.deps.clock, patience, alive, async () =>
-      (await step()).ok ? true : undefined,
-    );
   }
   addresses(): string[] {
     const { address } = this.address();
@@ -410,21 +384,15 @@ export class TargetSide implements ActiveMove {
   private async destroyCopies(): Promise<void> {
     const { node } = this.parts;
     const { criu, processes } = node.deps.ports;
-    await untilAnswered(
-      node.deps.clock,
-      patience,
-      () => !node.stopped,
-      async () => {
-        const copies = [...this.record.copies];
-        if (copies.length === 0 && this.record.tried)
-          for (const pid of this.pidList()) {
-            const found = this.parts.holds.has(pid) ? undefined : await processes.inspect(pid);
-            if (found) copies.push({ pid, startTicks: found.startTicks });
-          }
-        if (copies.length === 0) return true;
-        return (await criu.destroy(copies)).ok ? true : undefined;
-      },
-    );
+    await insist(node, async () => {
+      const copies = [...this.record.copies];
+      if (copies.length === 0 && this.record.tried)
+        for (const pid of this.pidList()) {
+          const found = this.parts.holds.has(pid) ? undefined : await processes.inspect(pid);
+          if (found) copies.push({ pid, startTicks: found.startTicks });
+        }
+      return copies.length === 0 ? ok() : criu.destroy(copies);
+    });
   }
 
   private close(): void {

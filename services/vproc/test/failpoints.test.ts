@@ -3,27 +3,12 @@
 import assert from 'node:assert/strict';
 import { originOfRange, vproc } from '@ssi/contracts';
 import { describe, test } from 'vitest';
-import { type FailpointName, failpoints } from '../src/index.ts';
+import { decidedPoints, type FailpointName, failpoints, rollbackPoints } from '../src/index.ts';
 import { FakeCluster } from './fake-cluster.ts';
 import { assertLines } from './lines.ts';
 
 const sourcePoints = failpoints.filter((p) => p.startsWith('move.source.'));
 const targetPoints = failpoints.filter((p) => p.startsWith('move.target.'));
-/** Reached only when something else goes wrong too. */
-const rollbackPoints: readonly FailpointName[] = [
-  'move.source.aborting',
-  'move.source.rollback',
-  'move.target.destroying',
-];
-const committed: readonly FailpointName[] = [
-  'move.source.committing',
-  'move.source.killed',
-  'move.source.committed',
-  'move.source.resumed',
-  'move.target.resuming',
-  'move.target.running',
-  'move.target.resumed',
-];
 
 /** At every instant: a copy runs only while it is the only one there is, stopped ones included. */
 function assertOne(c: FakeCluster, pid: number): void {
@@ -94,7 +79,7 @@ describe('vproc: move: vproc killed and started again', () => {
       test(`node ${at} at ${point}: one copy, no line lost`, async () => {
         const outcome = await moveWith({ at, point, dies: 'vproc' });
         const node = outcome.c.node(2).machine.processes.has(outcome.pid) ? 2 : 1;
-        if (committed.includes(point)) assert.equal(node, 2, 'a decided move is finished');
+        if (decidedPoints.includes(point)) assert.equal(node, 2, 'a decided move is finished');
         await assertWhole(outcome, node);
       });
 });
@@ -103,7 +88,7 @@ describe('vproc: move: the target dies', () => {
   for (const point of targetPoints)
     test(`at ${point}`, async () => {
       const { c, pid } = await moveWith({ at: 2, point, dies: 'node' });
-      if (!committed.includes(point)) return assertWhole({ c, pid }, 1);
+      if (!decidedPoints.includes(point)) return assertWhole({ c, pid }, 1);
       // The source's copy was killed before: it ended with the node it was on.
       assert.equal(c.copies(pid), 0);
       const status = await c.clock.result(c.client.call(vproc, 'wait', 1, { pid, reap: true }));
@@ -114,7 +99,7 @@ describe('vproc: move: the target dies', () => {
 
 describe('vproc: move: the source dies', () => {
   /** From here the target has a whole copy, or everything to make one. */
-  const saved: readonly FailpointName[] = ['move.source.prepared', ...committed];
+  const saved: readonly FailpointName[] = ['move.source.prepared', ...decidedPoints];
   for (const point of sourcePoints)
     test(`at ${point}`, async () => {
       const { c, pid } = await moveWith({ at: 1, point, dies: 'node' });

@@ -3,25 +3,11 @@
 import assert from 'node:assert/strict';
 import { vproc } from '@ssi/contracts';
 import { describe, test } from 'vitest';
-import { type FailpointName, failpoints } from '../src/index.ts';
+import { decidedPoints, type FailpointName, failpoints, rollbackPoints } from '../src/index.ts';
 import { FakeCluster } from './fake-cluster.ts';
 
 const points = (side: 'source' | 'target'): FailpointName[] =>
   failpoints.filter((p) => p.startsWith(`move.${side}.`));
-const rollback: readonly FailpointName[] = [
-  'move.source.aborting',
-  'move.source.rollback',
-  'move.target.destroying',
-];
-const committed: readonly FailpointName[] = [
-  'move.source.committing',
-  'move.source.killed',
-  'move.source.committed',
-  'move.source.resumed',
-  'move.target.resuming',
-  'move.target.running',
-  'move.target.resumed',
-];
 
 const rexec = (c: FakeCluster, pid: number, argv: string[], uid = 0) =>
   c.client.call(vproc, 'rexec', 1, { pid, to: 2, argv, env: {}, uid }, { timeoutMs: 120_000 });
@@ -102,11 +88,12 @@ describe('vproc: rexec', () => {
         test(`${dies} of node ${at} dies at ${point}`, async () => {
           const { c, pid } = await started();
           c.node(at).traps.set(point, dies);
-          void rexec(c, pid, [rollback.includes(point) ? 'missing' : 'new']);
+          void rexec(c, pid, [rollbackPoints.includes(point) ? 'missing' : 'new']);
           await c.clock.until(() => c.node(at).reached.includes(point), 30_000);
           if (dies === 'node') await c.commit(at, 'DOWN');
           await c.clock.pass(20_000);
-          const there = committed.includes(point) || (at === 1 && point === 'move.source.prepared');
+          const there =
+            decidedPoints.includes(point) || (at === 1 && point === 'move.source.prepared');
           const running = c.up().filter((n) => n.machine.processes.has(pid));
           if (dies === 'node' && (at === 1) !== there) {
             assert.equal(running.length, 0, 'it ended with its node');
@@ -115,7 +102,8 @@ describe('vproc: rexec', () => {
           assert.equal(c.copies(pid), 1, 'one runs');
           assert.equal(running.length, 1, 'no stopped copy stays');
           const [home] = running;
-          if (committed.includes(point)) assert.equal(home?.num, 2, 'what is decided is finished');
+          if (decidedPoints.includes(point))
+            assert.equal(home?.num, 2, 'what is decided is finished');
           assert.equal(home?.machine.processes.get(pid)?.command, home?.num === 2 ? 'new' : 'old');
           for (const n of c.up()) assert.equal(n.machine.images.size, 0);
         });

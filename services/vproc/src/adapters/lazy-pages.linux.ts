@@ -12,26 +12,21 @@ const lookAgainMs = 5;
 /** Nothing takes that long: 1 GB is filled in a second or two. */
 const settleMax = 60_000;
 
+interface LazyPagesOptions {
+  readonly lazyPath: string;
+  readonly imagesDir: string;
+  /** One file for each ssi-lazy, named by its pid, so that the next vproc knows them too. */
+  readonly stateDir: string;
+  readonly cgroupProcs: readonly string[];
+  readonly helpers: Set<number>;
+  readonly clock: Clock;
+}
+
 export class LazyPages {
-  readonly #options: {
-    readonly lazyPath: string;
-    readonly imagesDir: string;
-    /** One file for each ssi-lazy, named by its pid, so that the next vproc knows them too. */
-    readonly stateDir: string;
-    readonly cgroupProcs: readonly string[];
-    readonly helpers: Set<number>;
-    readonly clock: Clock;
-  };
+  readonly #options: LazyPagesOptions;
   readonly #waiting = new Map<string, Promise<ChildProcess | undefined>>();
 
-  constructor(options: {
-    readonly lazyPath: string;
-    readonly imagesDir: string;
-    readonly stateDir: string;
-    readonly cgroupProcs: readonly string[];
-    readonly helpers: Set<number>;
-    readonly clock: Clock;
-  }) {
+  constructor(options: LazyPagesOptions) {
     this.#options = options;
     mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
     for (const pid of this.#alive()) options.helpers.add(pid);

@@ -21,22 +21,19 @@ interface Waiting {
   readonly placed: Promise<boolean>;
 }
 
+interface WaitingCriusOptions {
+  readonly criuPath: string;
+  readonly cgroupProcs: readonly string[];
+  /** Takes the pids of what is in the programs cgroup and no program. */
+  readonly helpers: Set<number>;
+  readonly log: Log;
+}
+
 export class WaitingCrius {
-  readonly #options: {
-    readonly criuPath: string;
-    readonly cgroupProcs: readonly string[];
-    /** Takes the pids of what is in the programs cgroup and no program. */
-    readonly helpers: Set<number>;
-    readonly log: Log;
-  };
+  readonly #options: WaitingCriusOptions;
   readonly #waiting = new Map<string, Waiting>();
 
-  constructor(options: {
-    readonly criuPath: string;
-    readonly cgroupProcs: readonly string[];
-    readonly helpers: Set<number>;
-    readonly log: Log;
-  }) {
+  constructor(options: WaitingCriusOptions) {
     this.#options = options;
   }
 
