@@ -207,9 +207,7 @@ class Session {
     this.again = true;
     if (this.pumping) return;
     this.pumping = true;
-    void this.work().finally(() => {
-      this.pumping = false;
-    });
+    void this.work();
   }
 
   private async work(): Promise<void> {
@@ -219,11 +217,13 @@ class Session {
         await this.write([attachKind.moved, this.movedTo]);
         await this.stream.end().catch(() => {});
         this.open = false;
-        return;
+        break;
       }
       for (const name of this.sent.keys()) await this.sendOutput(name);
       await this.tellExit();
     }
+    // In one step with the last look at `again`: what changes from here on begins anew.
+    this.pumping = false;
   }
 
   private async sendOutput(name: AttachOutputName): Promise<void> {
@@ -233,7 +233,7 @@ class Session {
       const room = (this.acked.get(name) ?? 0) + attachWindow - at;
       if (room <= 0) return;
       const piece = await streams.read(this.owner, name, at, Math.min(room, attachChunkMax));
-      if (!piece.ok) return;
+      if (!piece.ok) return this.gone();
       const { offset, data, eof } = piece.value;
       if (data.length > 0) {
         await this.write([attachKind.data, name, offset, data]);
@@ -245,6 +245,13 @@ class Session {
         await this.write([attachKind.eof, name, offset]);
       } else return;
     }
+  }
+
+  /** The streams left, maybe before this client had connected: it is to ask anew where they are. */
+  private gone(): void {
+    if (this.movedTo !== undefined) return; // that is about to be said
+    this.open = false;
+    this.stream.destroy();
   }
 
   private async tellExit(): Promise<void> {

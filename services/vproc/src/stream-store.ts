@@ -63,7 +63,7 @@ export interface StreamStore {
   ): Promise<
     Reply<{ readonly offset: number; readonly data: Uint8Array; readonly eof: boolean }, 'ENOENT'>
   >;
-  /** Calls back (at most every few ms) when a log of this owner grew, ended, or input was consumed. */
+  /** Calls back (at most every few ms) when a log of this owner grew, ended, input was consumed, or the streams went. */
   onChange(owner: number, fn: () => void): Subscription;
   /**
    * Input from a client. `offset` is where the bytes belong: what is already there is skipped, so

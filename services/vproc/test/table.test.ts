@@ -216,6 +216,20 @@ describe('vproc: attach', () => {
     assert(inputs.includes(5), 'the input is in the log');
   });
 
+  test('a client that was let in and connects when the process has left is sent away, not kept waiting', async () => {
+    const c = await started();
+    const pid = await c.node(1).run();
+    const opened = await c.clock.result(c.client.call(vproc, 'attach', 1, { pid, input: false }));
+    assert(opened.ok);
+    await move(c, pid, 1, 2);
+    const { addresses, port, token } = opened.value;
+    const stream = await c.net.streams(0, new Life()).connect(addresses, port, token, 1_000);
+    assert(stream.ok);
+    await stream.value.write(packr.pack([attachKind.open, { out: 0 }]));
+    const answer = await c.clock.result(stream.value.read().catch(() => 'ended'));
+    assert.equal(answer ?? 'ended', 'ended');
+  });
+
   test('ENOENT and EREMCHG: no streams here; moved there', async () => {
     const c = await started();
     const pid = await c.node(1).run();

@@ -242,6 +242,7 @@ export function fakeStreams(machine: FakeMachine): StreamStore {
     },
     async remove(owner) {
       files.owners.delete(owner);
+      files.changed(owner);
       return ok();
     },
   };

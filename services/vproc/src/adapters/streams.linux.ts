@@ -83,6 +83,7 @@ export function linuxStreamStore(options: StreamStoreOptions): LinuxStreamStore 
     const streams = owners.get(owner);
     owners.delete(owner);
     await streams?.close(true);
+    for (const tell of [...(streams?.listeners ?? [])]) tell();
     rmSync(`${root}/${owner}`, { recursive: true, force: true });
   };
 
