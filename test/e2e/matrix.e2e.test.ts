@@ -122,6 +122,11 @@ const moving: readonly Row[] = [
   },
   { what: 'timerfd and interval timer, ticking', argv: py('timer') },
   { what: 'children: stopped, zombie, ending', argv: py('children') },
+  {
+    what: '`script`, which stops when the program it records stops',
+    argv: ['/usr/bin/script', '-qfc', counting, '/dev/null'],
+    needs: '/usr/bin/script',
+  },
 ];
 
 const staying: readonly {

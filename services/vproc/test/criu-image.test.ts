@@ -10,6 +10,7 @@ import {
   readPipeData,
   writeFields,
 } from '../src/adapters/criu-image.ts';
+import { childrenIn, isAlive, mendStops } from '../src/adapters/criu-signals.ts';
 
 const number = (field: number, value: number): Field => ({
   ...{ number: field, wire: 0, value: BigInt(value), bytes: new Uint8Array() },
@@ -97,6 +98,41 @@ describe('vproc: criu images', () => {
     expect(mended(poll, 600)).toMatchObject({ 11: 7, 13: 500, 14: 600, 17: 0x1000 });
     expect(mendCall(core(epollWait, interrupted, 0))).toBeUndefined();
     expect(mendCall(core(poll, 0n, 0))).toBeUndefined();
+  });
+
+  test('a parent that reads SIGCHLD has waiting that its child was continued, so the stop is not queued', () => {
+    const [SIGTERM, SIGCHLD, SIGCONT] = [15, 17, 18];
+    const waitingIn = (bytes: Uint8Array) => {
+      const tc = parseFields(parseEntries(bytes)[0] ?? new Uint8Array())[1]?.bytes;
+      const queue = parseFields(tc ?? new Uint8Array()).find((f) => f.number === 10);
+      return parseFields(queue?.bytes ?? new Uint8Array()).map((signal) => {
+        const raw = Buffer.from(parseFields(signal.bytes)[0]?.bytes ?? []);
+        return [0, 8, 16, 24].map((at) => raw.readInt32LE(at));
+      });
+    };
+    const signal = (number_: number): Field => {
+      const raw = Buffer.alloc(128);
+      raw.writeInt32LE(number_);
+      return message(1, [{ number: 1, wire: 2, value: 0n, bytes: raw }]);
+    };
+    const core = (blocked: number, ...waiting: Field[]) =>
+      image(
+        entry([
+          number(1, 1),
+          message(3, [number(1, 1), number(5, blocked), number(6, 0), message(10, waiting)]),
+        ]),
+      );
+    const blocked = 1 << (SIGCHLD - 1);
+    const told = [SIGCHLD, 6, 101, SIGCONT];
+    expect(waitingIn(mendStops(core(blocked), 101) ?? new Uint8Array(8))).toEqual([told]);
+    const mended = mendStops(core(blocked, signal(SIGTERM)), 101) ?? new Uint8Array(8);
+    expect(waitingIn(mended)).toEqual([[SIGTERM, 0, 0, 0], told]);
+    expect(mendStops(core(blocked, signal(SIGCHLD)), 101)).toBeUndefined();
+    expect(mendStops(core(0), 101)).toBeUndefined();
+    const dead = image(entry([number(1, 1), message(3, [number(1, 2)])]));
+    expect([isAlive(core(0)), isAlive(dead), isAlive(undefined)]).toEqual([true, false, false]);
+    const family = [process(100, 100, 100), entry([number(1, 101), number(2, 100)])];
+    expect(childrenIn(image(...family)).get(100)).toEqual([101]);
   });
 
   test('pipes open both ways are found, each once', () => {

@@ -24,6 +24,7 @@ import {
   readDumpStats,
   wasStopped,
 } from './criu-image.ts';
+import { childrenIn, isAlive, mendStops } from './criu-signals.ts';
 import type { GuardStore } from './guard.linux.ts';
 import { followImages, imageBytes } from './image-follower.ts';
 import type { LazyPages } from './lazy-pages.linux.ts';
@@ -286,10 +287,19 @@ function mendImages(dir: string, lazy: boolean): void {
   const [ttyInfo, pstree] = [readOr(`${dir}/tty-info.img`), readOr(`${dir}/pstree.img`)];
   const terminals = ttyInfo && pstree && mendForeground(ttyInfo, pstree);
   if (terminals) writeFileSync(`${dir}/tty-info.img`, terminals);
-  for (const name of readdirSync(dir).filter((file) => /^core-\d+\.img$/.test(file))) {
-    const core = readOr(`${dir}/${name}`);
-    const mended = core && mendCall(core);
-    if (mended) writeFileSync(`${dir}/${name}`, mended);
+  const cores = new Map<number, Buffer>();
+  for (const name of readdirSync(dir)) {
+    const pid = Number(/^core-(\d+)\.img$/.exec(name)?.[1]);
+    const core = pid > 0 ? readOr(`${dir}/${name}`) : undefined;
+    if (core) cores.set(pid, core);
+  }
+  const children = childrenIn(pstree ?? new Uint8Array());
+  for (const [pid, core] of cores) {
+    const child = children.get(pid)?.find((c) => isAlive(cores.get(c)));
+    const called = mendCall(core);
+    const told = child === undefined ? undefined : mendStops(called ?? core, child);
+    const mended = told ?? called;
+    if (mended) writeFileSync(`${dir}/core-${pid}.img`, mended);
   }
 }
 
