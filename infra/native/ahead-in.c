@@ -196,6 +196,7 @@ static void finish(const char *dir) {
 
 int main(int argc, char **argv) {
   if (argc != 2) die("usage: ssi-ahead-in DIR");
+  limit_silence(connection);
   take_hello();
   open_pages(argv[1]);
   if (hello.post_copy) open_here(argv[1]);

@@ -316,6 +316,7 @@ int main(int argc, char **argv) {
   const char *dir = argv[1];
   if (argc < 3 || argc - 2 > tasks_max) die("usage: ssi-ahead [--post-copy] DIR PID...");
   fcntl(connection, F_SETFL, fcntl(connection, F_GETFL) & ~O_NONBLOCK);
+  limit_silence(connection);
   int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   if (watch < 0 || inotify_add_watch(watch, dir, IN_CREATE) < 0) die("%s: %s", dir, strerror(errno));
   for (; task_count < (unsigned)argc - 2; task_count++) {

@@ -14,6 +14,9 @@
 #define SSI_AHEAD_H
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 enum { page_size = 4096, page_words = page_size / 8, tasks_max = 1024, ranges_max = 65536 };
 enum { frame_pages = 64 };
@@ -77,6 +80,18 @@ static inline struct hash page_hash(const uint64_t *key, const void *page) {
   }
   a += b;
   return (struct hash){(uint64_t)a, (uint64_t)(a >> 64)};
+}
+
+/* A link that is cut without a word breaks within some seconds, also for who only waits: as long as vproc waits
+ * for images. A program may stand still for it. [tcp(7)] */
+static inline void limit_silence(int connection) {
+  int on = 1, second = 1, probes = 5;
+  unsigned silent_ms = 5000;
+  setsockopt(connection, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(connection, IPPROTO_TCP, TCP_KEEPIDLE, &second, sizeof second);
+  setsockopt(connection, IPPROTO_TCP, TCP_KEEPINTVL, &second, sizeof second);
+  setsockopt(connection, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+  setsockopt(connection, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent_ms, sizeof silent_ms);
 }
 
 /* Order counts: pages that were exchanged are seen. */
