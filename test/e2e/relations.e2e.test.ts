@@ -4,11 +4,12 @@ import { connect, type Ssi } from '@ssi/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { value } from '../harness/busy.ts';
 import { canRunNative, startCluster, type TestCluster } from '../harness/cluster.ts';
+import { type Collected, collect } from '../harness/collected.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 
 const env = { PATH: '/usr/bin:/bin' };
 
-describe.skipIf(!canRunNative)('end to end: rexec', () => {
+describe.skipIf(!canRunNative)('end to end: relations', () => {
   let cluster: TestCluster;
   let ssi: Ssi;
   beforeAll(async () => {
@@ -20,40 +21,20 @@ describe.skipIf(!canRunNative)('end to end: rexec', () => {
     await cluster?.stop();
   });
 
-  /** A program whose output is collected as it comes. */
-  async function start(script: string) {
-    const argv = ['/bin/bash', '-c', script];
-    const { pid } = value(await ssi.run({ argv, env, cwd: '/usr', node: 1 }));
-    const attachment = ssi.attach(pid, { input: true });
-    let output = '';
-    const ended = (async () => {
-      for await (const event of attachment.events()) {
-        if (event.type === 'data') output += Buffer.from(event.bytes).toString();
-        if (event.type === 'exit') return event.status;
-      }
-      throw new Error('the streams ended without a status');
-    })();
-    ended.catch(() => {});
-    const shows = (text: string) =>
-      waitUntil(
-        `"${text}"`,
-        () => output.includes(text),
-        20_000,
-        () => JSON.stringify(output),
-      );
-    return { pid, attachment, ended, shows, output: () => output };
-  }
+  /** A program on node 1. */
+  const start = async (argv: readonly string[], cwd = '/'): Promise<Collected> =>
+    collect(ssi, value(await ssi.run({ argv: [...argv], env, cwd, node: 1 })).pid);
+  const bash = (script: string): string[] => ['/bin/bash', '-c', script];
 
-  test('same pid, other node, same streams; what the old program had not read goes to the new one', {
+  test('rexec: same pid, other node, same streams; what the old program had not read goes to the new one', {
     timeout: 60_000,
   }, async () => {
-    const old = await start('echo old $$ $(pwd); exec sleep 1000');
+    const old = await start(bash('echo old $$ $(pwd); exec sleep 1000'), '/usr');
     await old.shows('old ');
     value(await old.attachment.write(Buffer.from('not read by the old one\n')));
     const script =
       'read line; echo "new $$ $(pwd) $WHO: $line"; read line; echo "then $line"; exit 7';
-    const argv = ['/bin/bash', '-c', script];
-    expect(value(await ssi.rexec(old.pid, 2, argv, { ...env, WHO: 'me' }))).toEqual({
+    expect(value(await ssi.rexec(old.pid, 2, bash(script), { ...env, WHO: 'me' }))).toEqual({
       pid: old.pid,
       node: 2,
     });
@@ -67,10 +48,10 @@ describe.skipIf(!canRunNative)('end to end: rexec', () => {
     expect(value(await ssi.wait(old.pid))).toMatchObject({ code: 7, signal: null });
   });
 
-  test('a program that cannot be started: its errno, and the old one runs on', {
+  test('rexec: a program that cannot be started: its errno, and the old one runs on', {
     timeout: 60_000,
   }, async () => {
-    const old = await start('read line; echo "still $line"');
+    const old = await start(bash('read line; echo "still $line"'));
     const missing = await ssi.rexec(old.pid, 3, ['/no/such/program'], env);
     expect(missing).toMatchObject({ ok: false, errno: 'ENOENT' });
     const data = await ssi.rexec(old.pid, 3, ['/etc/passwd'], env);
@@ -81,13 +62,13 @@ describe.skipIf(!canRunNative)('end to end: rexec', () => {
     expect(old.output()).toBe('still here\n');
   });
 
-  test('ssi rexec replaces a program that moved, and it moves on', {
+  test('rexec: ssi rexec replaces a program that moved, and it moves on', {
     timeout: 60_000,
   }, async () => {
-    const old = await start('echo up; exec sleep 1000');
+    const old = await start(bash('echo up; exec sleep 1000'));
     await old.shows('up');
     value(await ssi.migrate(old.pid, 3));
-    const next = ['/bin/bash', '-c', 'echo again; read line; echo "$line"'];
+    const next = bash('echo again; read line; echo "$line"');
     const result = await cluster.ssi('rexec', String(old.pid), '2', '--', ...next);
     expect(result).toMatchObject({ code: 0, stderr: '' });
     await old.shows('again');
@@ -96,54 +77,26 @@ describe.skipIf(!canRunNative)('end to end: rexec', () => {
     expect(await old.ended).toMatchObject({ code: 0 });
     expect(old.output()).toBe('up\nagain\nhome\n');
   });
-});
 
-describe.skipIf(!canRunNative)('end to end: a child moves, its parent stays', () => {
-  let cluster: TestCluster;
-  let ssi: Ssi;
-  beforeAll(async () => {
-    cluster = await startCluster();
-    ssi = value(await connect({ cluster: cluster.name }));
-  }, 60_000);
-  afterAll(async () => {
-    await ssi?.close();
-    await cluster?.stop();
-  });
-
-  function outputOf(pid: number) {
-    const attachment = ssi.attach(pid, { input: true });
-    let output = '';
-    const ended = (async () => {
-      for await (const event of attachment.events()) {
-        if (event.type === 'data') output += Buffer.from(event.bytes).toString();
-        if (event.type === 'exit') return event.status;
-      }
-      throw new Error('the streams ended without a status');
-    })();
-    ended.catch(() => {});
-    return { attachment, ended, said: () => output };
-  }
-  const childOf = (said: () => string) =>
-    waitUntil('the child', () => Number(/child (\d+)\n/.exec(said())?.[1]) || undefined, 15_000);
+  const childOf = ({ output }: Collected) =>
+    waitUntil('the child', () => Number(/child (\d+)\n/.exec(output())?.[1]) || undefined, 15_000);
 
   /** A bash on node 1 that starts a child with no streams of its own, and waits for it. */
   async function family(child: string) {
     const script = `bash -c '${child}' </dev/null >/dev/null 2>&1 & echo "child $!"; read go; wait $!; echo "waited $?"`;
-    const argv = ['/bin/bash', '-c', script];
-    const { pid } = value(await ssi.run({ argv, env, cwd: '/', node: 1 }));
-    const { said, attachment, ended } = outputOf(pid);
-    const childPid = await childOf(said);
+    const parent = await start(bash(script));
+    const childPid = await childOf(parent);
     /** The parent goes on to its wait, and what that returned. */
     const waited = async () => {
-      value(await attachment.write(Buffer.from('\n')));
-      await ended;
-      return /waited (\d+)/.exec(said())?.[1];
+      value(await parent.attachment.write(Buffer.from('\n')));
+      await parent.ended;
+      return /waited (\d+)/.exec(parent.output())?.[1];
     };
-    return { pid, child: childPid, waited };
+    return { pid: parent.pid, child: childPid, waited };
   }
   const nodeOf = async (pid: number) => value(await ssi.where(pid)).node;
 
-  test('it exits 42 where it went on to: wait(2) of its parent gives 42', {
+  test('a child moves, its parent stays: it exits 42 where it went on to: wait(2) of its parent gives 42', {
     timeout: 90_000,
   }, async () => {
     const { pid, child, waited } = await family(
@@ -161,48 +114,41 @@ describe.skipIf(!canRunNative)('end to end: a child moves, its parent stays', ()
     expect(await waited()).toBe('42');
   });
 
-  test("one of another user, in the parent's group: it is signalled there, and ends as told", {
+  test("a child moves, its parent stays: one of another user, in the parent's group: it is signalled there, and ends as told", {
     timeout: 60_000,
   }, async () => {
     const script = `bash -c 'trap "exit 9" HUP; while :; do sleep 0.05; done' </dev/null >/dev/null 2>&1 & echo "child $!"; read go; kill -HUP $!; wait $!; exit $?`;
-    const argv = [
-      '/usr/bin/setpriv',
-      '--reuid=65534',
-      '--regid=65534',
-      '--clear-groups',
-      '/bin/bash',
-    ];
-    const { pid } = value(await ssi.run({ argv: [...argv, '-c', script], env, cwd: '/', node: 1 }));
-    const { said, attachment, ended } = outputOf(pid);
-    const child = await childOf(said);
-    value(await ssi.migrate(child, 2));
-    value(await attachment.write(Buffer.from('\n')));
-    expect(await ended).toMatchObject({ code: 9 });
+    const asNobody = ['/usr/bin/setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+    const parent = await start([...asNobody, ...bash(script)]);
+    value(await ssi.migrate(await childOf(parent), 2));
+    value(await parent.attachment.write(Buffer.from('\n')));
+    expect(await parent.ended).toMatchObject({ code: 9 });
   });
 
-  test('SIGSEGV elsewhere: 139 at the parent', { timeout: 60_000 }, async () => {
+  test('a child moves, its parent stays: SIGSEGV elsewhere: 139 at the parent', {
+    timeout: 60_000,
+  }, async () => {
     const { child, waited } = await family('while :; do sleep 0.05; done');
     value(await ssi.migrate(child, 2));
     value(await ssi.kill(child, 11));
     expect(await waited()).toBe('139');
   });
 
-  test("the parent's own kill(2) reaches it, also after vproc was killed", {
+  test("a child moves, its parent stays: the parent's own kill(2) reaches it, also after vproc was killed", {
     timeout: 90_000,
   }, async () => {
     const kid = 'trap "exit 5" TERM; while :; do sleep 0.05; done';
     const script = `bash -c '${kid}' </dev/null >/dev/null 2>&1 & echo "child $!"; read go; kill $!; wait $!; exit $?`;
-    const argv = ['/bin/bash', '-c', script];
-    const { pid } = value(await ssi.run({ argv, env, cwd: '/', node: 1 }));
-    const { said, attachment, ended } = outputOf(pid);
-    const child = await childOf(said);
-    value(await ssi.migrate(child, 2));
+    const parent = await start(bash(script));
+    value(await ssi.migrate(await childOf(parent), 2));
     process.kill(cluster.servicePid(1, 'vproc'), 'SIGKILL');
-    value(await attachment.write(Buffer.from('\n')));
-    expect(await ended).toMatchObject({ code: 5 });
+    value(await parent.attachment.write(Buffer.from('\n')));
+    expect(await parent.ended).toMatchObject({ code: 5 });
   });
 
-  test('its node dies: the parent sees SIGKILL', { timeout: 90_000 }, async () => {
+  test('a child moves, its parent stays: its node dies: the parent sees SIGKILL', {
+    timeout: 90_000,
+  }, async () => {
     const { child, waited } = await family('while :; do sleep 0.05; done');
     value(await ssi.migrate(child, 3));
     expect(await nodeOf(child)).toBe(3);

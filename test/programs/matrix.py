@@ -54,16 +54,20 @@ def threads(_):
             time.sleep(0.002)
 
 
-def tcp(port):
-    server = socket.create_server(("127.0.0.1", int(port)))
+def answers(server):
+    """A line to who connects, turned round."""
     server.settimeout(0.01)
-    for n in turns():
+    for _ in turns():
         try:
             client, _ = server.accept()
         except TimeoutError:
             continue
         client.sendall(client.recv(64)[::-1])
         client.close()
+
+
+def tcp(port):
+    answers(socket.create_server(("127.0.0.1", int(port))))
 
 
 def tcp_within(port):
@@ -95,14 +99,7 @@ def unix(path):
     server = socket.socket(socket.AF_UNIX)
     server.bind(path)
     server.listen()
-    server.settimeout(0.01)
-    for _ in turns():
-        try:
-            client, _ = server.accept()
-        except TimeoutError:
-            continue
-        client.sendall(client.recv(64)[::-1])
-        client.close()
+    answers(server)
 
 
 def epoll(port):

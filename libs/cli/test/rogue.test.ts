@@ -80,6 +80,16 @@ const flushed = async (e: Endpoint): Promise<void> => {
 };
 const listOf = (e: Endpoint, timeoutMs = 5_000) => e.ics.call(vproc, 'list', 1, {}, { timeoutMs });
 
+/** Where a request of its would go, and its answer come. */
+function waysOf({ ics: { self } }: Endpoint) {
+  const from = { node: 0, service: self.service, instance: self.bootId };
+  return {
+    subject: (op: string): string =>
+      requestSubject({ cluster, contract: 'vproc', version: 1, to: 1, op, from }),
+    reply: `${replySubject(cluster, from, { node: 1, service: 'vproc' })}.1_1_1`,
+  };
+}
+
 /** As the real one, but nobody is kept from it on this side. */
 const open = defineContract('vproc', 1, {
   list: rpc({ summary: 'list', request: z.object({}), reply: z.unknown(), errnos: [] }),
@@ -169,10 +179,7 @@ describe('rogues', { timeout: 60_000 }, () => {
   test('a frame that says otherwise than its subject is dropped and counted', async () => {
     const bob = await person('bob', 'read');
     const { service, bootId } = bob.ics.self;
-    const from = { node: 0, service, instance: bootId };
-    const reply = `${replySubject(cluster, from, { node: 1, service: 'vproc' })}.1_1_1`;
-    const subject = (op: string): string =>
-      requestSubject({ cluster, contract: 'vproc', version: 1, to: 1, op, from });
+    const { subject, reply } = waysOf(bob);
     const frames = [
       ['hello', await frameOf({ node: 1, service: 'clms' })],
       ['hello', await frameOf({ node: 0, service: 'admin_0_0' })],
@@ -266,31 +273,23 @@ describe('rogues', { timeout: 60_000 }, () => {
 
   test('bytes that are no frame, and too many of them', async () => {
     const bob = await person('bob', 'read');
-    const { service, bootId } = bob.ics.self;
-    const from = { node: 0, service, instance: bootId };
-    const reply = `${replySubject(cluster, from, { node: 1, service: 'vproc' })}.1_1_1`;
-    const subject = requestSubject({
-      cluster,
-      contract: 'vproc',
-      version: 1,
-      to: 1,
-      op: 'list',
-      from,
-    });
+    const { subject, reply } = waysOf(bob);
     const seen = await grown(['garbage', 'served'], async () => {
       fc.assert(
         fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
-          bob.nats?.publish(subject, bytes, { reply });
+          bob.nats?.publish(subject('list'), bytes, { reply });
         }),
         { numRuns: 300 },
       );
-      bob.nats?.publish(subject, new Uint8Array(1_000_000), { reply });
+      bob.nats?.publish(subject('list'), new Uint8Array(1_000_000), { reply });
       await flushed(bob);
       await expect.poll(() => counters().garbage ?? 0).toBeGreaterThanOrEqual(250);
     });
     expect(seen.served).toBe(0);
     // More than the bus takes at all: it ends the connection of who tries.
-    expect(() => bob.nats?.publish(subject, new Uint8Array(2_000_000), { reply })).toThrow();
+    expect(() =>
+      bob.nats?.publish(subject('list'), new Uint8Array(2_000_000), { reply }),
+    ).toThrow();
     const huge = await bob.ics.call(vproc, 'where', 1, { pid: 'x'.repeat(600_000) } as never);
     expect(huge).toMatchObject({ errno: 'EMSGSIZE' });
     const admin = await enter(held(userCredential(dir)));
@@ -301,21 +300,12 @@ describe('rogues', { timeout: 60_000 }, () => {
     const bob = await person('bob', 'read');
     const admin = await enter(held(userCredential(dir)));
     const { service, bootId } = bob.ics.self;
-    const from = { node: 0, service, instance: bootId };
-    const reply = `${replySubject(cluster, from, { node: 1, service: 'vproc' })}.1_1_1`;
-    const subject = requestSubject({
-      cluster,
-      contract: 'vproc',
-      version: 1,
-      to: 1,
-      op: 'hello',
-      from,
-    });
+    const { subject, reply } = waysOf(bob);
     const frame = await frameOf({ node: 0, service, bootId });
     let flooding = true;
     const flood = (async () => {
       while (flooding) {
-        for (let i = 0; i < 2_000; i++) bob.nats?.publish(subject, frame, { reply });
+        for (let i = 0; i < 2_000; i++) bob.nats?.publish(subject('hello'), frame, { reply });
         await bob.nats?.flush();
       }
     })();
