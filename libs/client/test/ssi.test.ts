@@ -133,7 +133,10 @@ describe('client: where a call goes', () => {
   test('no node answers: EHOSTUNREACH and what to do', async () => {
     const { cluster, ssi } = await start();
     for (const n of [1, 2, 3]) cluster.unreachable.add(n);
-    expect(await ssi.ps()).toMatchObject({ errno: 'EHOSTUNREACH', detail: /ssi doctor/ });
+    expect(await ssi.ps()).toMatchObject({
+      errno: 'EHOSTUNREACH',
+      detail: expect.stringMatching(/ssi doctor/),
+    });
   });
 });
 
@@ -199,7 +202,10 @@ describe('client: processes', () => {
     const { cluster, ssi } = await start();
     cluster.handlers['vproc.where'] = () => ok({ entry: entry(1) });
     cluster.handlers['vproc.migrate'] = () => fail('ETIMEDOUT', 'no answer');
-    expect(await ssi.migrate(pid, 2)).toMatchObject({ errno: 'ETIMEDOUT', detail: /ssi where/ });
+    expect(await ssi.migrate(pid, 2)).toMatchObject({
+      errno: 'ETIMEDOUT',
+      detail: expect.stringMatching(/ssi where/),
+    });
     expect(cluster.asked.filter((a) => a.startsWith('vproc.migrate'))).toHaveLength(1);
   });
 
