@@ -156,6 +156,13 @@ export const commandTable: readonly CommandEntry[] = [
     load: () => import('./commands/node-services.ts'),
   },
   {
+    name: 'embedded-nodes',
+    summary: 'all nodes of a cluster in one process',
+    group: 'Other',
+    hidden: true,
+    load: () => import('./commands/embedded-nodes.ts'),
+  },
+  {
     name: 'enrolment',
     summary: 'takes joining machines in',
     group: 'Other',

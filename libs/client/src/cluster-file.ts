@@ -11,7 +11,7 @@ export const clusterFile = z.object({
    * `containers`: each node and each service is one (compose.yaml).
    */
   mode: z.enum(['native', 'actors', 'embedded', 'containers']),
-  /** nats://user:password@host:port; absent when embedded. */
+  /** nats://user:password@host:port; unix:PATH where the cluster is embedded in one process. */
   nats: z.string().optional(),
   redis: z.string().optional(),
   pidBits: z.union([z.literal(14), z.literal(16)]),

@@ -30,6 +30,8 @@ export interface ClusterAddress {
 }
 
 const waitDefaultMs = 3_000;
+/** Of the bus of an embedded cluster; its path follows. */
+const unixScheme = 'unix:';
 /** Name of a cluster that is only known by its bus. */
 export const clusterNameDefault = 'ssi';
 
@@ -57,11 +59,11 @@ export function localClusters(env?: NodeJS.ProcessEnv): string[] {
 
 /**
  * ENOENT: there is no such cluster; EINVAL: several, or SSI_NATS is no URL; EBADMSG: its file is
- * damaged; EOPNOTSUPP: it runs inside one process and cannot be reached from another.
+ * damaged, or names no bus.
  */
 export function findCluster(
   options: ConnectOptions = {},
-): Reply<ClusterAddress, 'ENOENT' | 'EINVAL' | 'EBADMSG' | 'EOPNOTSUPP'> {
+): Reply<ClusterAddress, 'ENOENT' | 'EINVAL' | 'EBADMSG'> {
   const env = options.env ?? process.env;
   const self = Number(env.SSI_NODE);
   const own = Number.isInteger(self) && self > 0 ? [self] : [];
@@ -101,9 +103,10 @@ export function findCluster(
   }
   const { nats, nodes } = file.value;
   if (nats === undefined)
-    return file.value.mode === 'embedded'
-      ? fail('EOPNOTSUPP', `cluster "${name}" is embedded in its own process; use its prompt`)
-      : fail('EBADMSG', `cluster "${name}" has no bus: it did not come up; ssi down, then ssi up`);
+    return fail(
+      'EBADMSG',
+      `cluster "${name}" has no bus: it did not come up; ssi down, then ssi up`,
+    );
   const seeds = [...own, ...nodes.map((n) => n.num)];
   const starter = readCredential(`${clusterDir(name, env)}/user.json`);
   const found = { cluster: file.value.name, nats, seeds, file: file.value };
@@ -118,14 +121,21 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
   const { cluster, nats, seeds, credential } = found.value;
   const person = credential && parsePrincipal(credential.service);
   // Loaded only here: whoever merely reads a cluster file does not pay for a bus client.
-  const [{ natsLink }, { createSsi }, { parseSample }] = await Promise.all([
-    import('./link.nats.ts'),
+  const [{ createSsi }, { parseSample }] = await Promise.all([
     import('./ssi.ts'),
     import('@ssi/telemetry'),
   ]);
   const sample = parseSample(env.SSI_TRACE_SAMPLE);
   if (sample === undefined)
     return fail('EINVAL', `SSI_TRACE_SAMPLE=${env.SSI_TRACE_SAMPLE}: a number 0..1 is needed`);
+  const otlpEndpoint = env.OTEL_EXPORTER_OTLP_ENDPOINT;
+  if (nats.startsWith(unixScheme)) {
+    const { unixLink } = await import('./link.unix.ts');
+    const path = nats.slice(unixScheme.length);
+    const embedded = await unixLink({ cluster, path, seeds, sample, otlpEndpoint });
+    return embedded.ok ? ok(createSsi(embedded.value)) : embedded;
+  }
+  const { natsLink } = await import('./link.nats.ts');
   const link = await natsLink({
     cluster,
     nats,
@@ -138,7 +148,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
     },
     uid: person?.uid ?? process.getuid?.() ?? 0,
     gid: person?.gid ?? process.getgid?.() ?? 0,
-    otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+    otlpEndpoint,
     sample,
     waitMs: options.waitMs ?? waitDefaultMs,
   });
@@ -147,7 +157,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
 
 function isBusUrl(text: string): boolean {
   try {
-    return /^(nats|tls):$/.test(new URL(text.trim()).protocol);
+    return /^(nats|tls|unix):$/.test(new URL(text.trim()).protocol);
   } catch {
     return false;
   }

@@ -39,6 +39,7 @@ export {
 export type { BusProbe, NatsLinkOptions } from './link.nats.ts';
 export { natsLink, probeBus } from './link.nats.ts';
 export type { ClientLink, ServingEndpoint } from './link.ts';
+export { unixLink } from './link.unix.ts';
 export { leastLoaded } from './load.ts';
 export type { OutputCursor } from './output-cursor.ts';
 export { outputCursor } from './output-cursor.ts';

@@ -1,14 +1,13 @@
 // The client's link on a real bus: an ICS endpoint with a name of its own, no listener, and spans into
 // the built-in store.
-import { randomBytes } from 'node:crypto';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect as connectNats, nkeyAuthenticator } from '@nats-io/transport-node';
 import { type Credential, eventSubject, fail, libraryInbox, ok, type Reply } from '@ssi/contracts';
 import { busTls, createEndpoint } from '@ssi/ics';
-import type { Random } from '@ssi/ports';
 import { natsSpanStore, spanStream, startTelemetry } from '@ssi/telemetry';
 import { clientClock } from './clock.ts';
 import type { ClientLink } from './link.ts';
+import { clientRandom as random } from './random.ts';
 
 export interface NatsLinkOptions {
   readonly cluster: string;
@@ -27,11 +26,6 @@ export interface NatsLinkOptions {
   /** How long to try to reach the bus, ms. */
   readonly waitMs: number;
 }
-
-const random: Random = {
-  float: () => randomBytes(4).readUInt32LE() / 2 ** 32,
-  hex: (bytes) => randomBytes(bytes).toString('hex'),
-};
 
 export async function natsLink(
   options: NatsLinkOptions,

@@ -29,7 +29,10 @@ describe('client: finding a cluster', () => {
     JSON.stringify({ name, mode: 'native', pidBits: 16, processes: [], nodes: [], ...more });
 
   test('none: ENOENT and how to start one; a bus that is no URL: EINVAL', () => {
-    expect(findCluster({ env })).toMatchObject({ errno: 'ENOENT', detail: /ssi up/ });
+    expect(findCluster({ env })).toMatchObject({
+      errno: 'ENOENT',
+      detail: expect.stringMatching(/ssi up/),
+    });
     expect(findCluster({ env: { ...env, SSI_NATS: 'local host' } })).toMatchObject({
       errno: 'EINVAL',
     });
@@ -39,7 +42,10 @@ describe('client: finding a cluster', () => {
     write('one', file('one', { nats: 'nats://a:b@127.0.0.1:1' }));
     expect(findCluster({ env })).toMatchObject({ value: { cluster: 'one' } });
     write('two', file('two', { nats: 'nats://a:b@127.0.0.1:2' }));
-    expect(findCluster({ env })).toMatchObject({ errno: 'EINVAL', detail: /one, two/ });
+    expect(findCluster({ env })).toMatchObject({
+      errno: 'EINVAL',
+      detail: expect.stringMatching(/one, two/),
+    });
     expect(findCluster({ env: { ...env, SSI_CLUSTER: 'two' } })).toMatchObject({
       value: { nats: 'nats://a:b@127.0.0.1:2' },
     });
@@ -55,7 +61,7 @@ describe('client: finding a cluster', () => {
     });
   });
 
-  test('damaged, embedded, without a bus: each says so', () => {
+  test('damaged, or without a bus: each says so', () => {
     write('bad', '{');
     write('typo', file('typo', { mode: 'nativ' }));
     write('emb', file('emb', { mode: 'embedded' }));
@@ -67,7 +73,7 @@ describe('client: finding a cluster', () => {
     expect(['bad', 'typo', 'emb', 'half', 'gone'].map(errnoOf)).toEqual([
       'EBADMSG',
       'EBADMSG',
-      'EOPNOTSUPP',
+      'EBADMSG',
       'EBADMSG',
       'ENOENT',
     ]);
@@ -75,7 +81,11 @@ describe('client: finding a cluster', () => {
 
   test('a bus that is not there: ECONNREFUSED within the wait', async () => {
     const reply = await connect({ env: { SSI_NATS: 'nats://127.0.0.1:1' }, waitMs: 1_000 });
-    expect(reply).toMatchObject({ ok: false, errno: 'ECONNREFUSED', detail: /ssi doctor/ });
+    expect(reply).toMatchObject({
+      ok: false,
+      errno: 'ECONNREFUSED',
+      detail: expect.stringMatching(/ssi doctor/),
+    });
   });
 });
 

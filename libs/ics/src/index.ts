@@ -13,4 +13,10 @@ export { MemoryBus } from './transport.memory.ts';
 export { type NatsTransportOptions, natsTransport } from './transport.nats.ts';
 export { type TcpTransport, type TcpTransportOptions, tcpTransport } from './transport.tcp.ts';
 export type { Claim, Outgoing, Receiver, Transport, Via } from './transport.ts';
+export {
+  enterUnixDoor,
+  openUnixDoor,
+  type UnixDoor,
+  type UnixEndpoint,
+} from './transport.unix.ts';
 export { inCommon, type VersionSpan } from './version.ts';

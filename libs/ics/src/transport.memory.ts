@@ -11,6 +11,11 @@ export class MemoryBus {
   readonly #callers = new Map<string, { receiver: Receiver }>();
   readonly #watchers = new Set<Receiver>();
 
+  /** What is served, as `node/contract`. */
+  servers(): string[] {
+    return [...this.#servers.keys()].sort();
+  }
+
   /** The transport of one endpoint. */
   transport(self: Endpoint): Transport {
     const served = new Set<string>();
@@ -19,7 +24,7 @@ export class MemoryBus {
     const backTo = (caller: Endpoint): Via | undefined => {
       const key = `${caller.node}-${caller.service}`;
       if (!this.#callers.has(key)) return undefined;
-      return { transport: 'memory', send: (frame) => this.#deliver(key, frame) };
+      return { transport: 'memory', to: caller, send: (frame) => this.#deliver(key, frame) };
     };
     return {
       name: 'memory',

@@ -21,6 +21,8 @@ export interface Outgoing {
 /** The way back to where a frame came from. */
 export interface Via {
   readonly transport: TransportName;
+  /** Whom it leads to, where the transport can tell (memory). */
+  readonly to?: Endpoint;
   /** False: it certainly did not leave. */
   send(frame: Uint8Array): boolean;
 }

@@ -1,4 +1,8 @@
 // The port suite on each transport.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import type { ServiceEndpoint } from '@ssi/contracts';
 import { afterAll, beforeAll } from 'vitest';
@@ -6,6 +10,7 @@ import { type NatsServer, startNatsServer } from '../../ports/test/nats-server.t
 import { MemoryBus } from '../src/transport.memory.ts';
 import { natsTransport } from '../src/transport.nats.ts';
 import { type TcpTransport, tcpTransport } from '../src/transport.tcp.ts';
+import { enterUnixDoor, openUnixDoor } from '../src/transport.unix.ts';
 import { realClock } from './real-clock.ts';
 import { transportSuite } from './transport.suite.ts';
 
@@ -14,6 +19,28 @@ transportSuite('memory', async () => {
   return {
     transport: async (node, service) => bus.transport({ node, service }),
     close: async () => {},
+  };
+});
+
+transportSuite('memory of another process', async () => {
+  const bus = new MemoryBus();
+  const dir = mkdtempSync(join(tmpdir(), 'ssi-unix-'));
+  const path = join(dir, 'bus.sock');
+  const door = await openUnixDoor({
+    ...{ path, cluster: 'test', servers: () => bus.servers() },
+    transport: (self) => bus.transport(self),
+    answer: async () => undefined,
+  });
+  return {
+    transport: async (node, service) => {
+      const entered = await enterUnixDoor(path, 'test', { node, service });
+      if (!entered.ok) throw new Error(entered.detail);
+      return entered.value.transport;
+    },
+    close: async () => {
+      await door.close();
+      rmSync(dir, { recursive: true });
+    },
   };
 });
 

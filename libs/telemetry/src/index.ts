@@ -7,6 +7,7 @@ export type { BatcherCounters, SpanBatcher } from './span-batcher.ts';
 export { droppedAttribute, spanBatcher } from './span-batcher.ts';
 export type { SpanRecord } from './span-record.ts';
 export { spanRecord } from './span-record.ts';
+export { answerSpans, askedSpanStore, type SpanQuestion } from './span-store.asked.ts';
 export { natsSpanStore, readTrace, recentTraces, spanStream } from './span-store.nats.ts';
 export type { SpanStore, TraceSummary } from './span-store.ts';
 export { memorySpanStore, orderSpans, summarize } from './span-store.ts';

@@ -3,7 +3,7 @@
 import { isIPv4 } from 'node:net';
 import type { ClusterFile } from '@ssi/client';
 import { fail } from '@ssi/contracts';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import type { Define } from '../command-table.ts';
 import { exitCode } from '../status.ts';
 import { bringUp, nodesMax } from '../up/bring-up.ts';
@@ -50,6 +50,13 @@ export const define: Define = (command, shell) => {
       addressArgument,
     )
     .option('--nats <url>', 'use this bus instead of starting one')
+    .addOption(
+      new Option('--embedded', 'all nodes in one process: actors only, needs nothing').conflicts([
+        'listen',
+        'nats',
+        'pidBits',
+      ]),
+    )
     .option('--pid-bits <bits>', 'size of the pid range of a node', pidBitsArgument, 16)
     .option('--json', 'as JSON: {cluster,mode,nodes:[{num,name,address}]}')
     .addHelpText(
@@ -60,7 +67,8 @@ move, native programs do not.
 
 Examples:
   ssi up --nodes 3 --detach
-  ssi --cluster test up --nodes 5 --detach`,
+  ssi --cluster test up --nodes 5 --detach
+  ssi up --embedded --detach`,
     )
     .action(
       shell.act(async () => {
@@ -75,6 +83,7 @@ Examples:
           name,
           nodes: options.nodes,
           pidBits: options.pidBits,
+          embedded: options.embedded ?? shell.io.env.SSI_EMBEDDED === '1',
           nats: options.nats,
           listen: options.listen,
           signal: shell.interrupted,
@@ -86,13 +95,17 @@ Examples:
         }
         if (!started.ok) return shell.fail(command, name, started);
         const cluster = started.value;
-        if (cluster.mode !== 'native')
+        if (cluster.mode === 'embedded')
+          shell.note(
+            'up: all nodes are in one process: actors run and move, native programs do not',
+          );
+        else if (cluster.mode !== 'native')
           shell.note('up: no root here: actors run and move, native programs do not (ssi doctor)');
         if (options.json)
           shell.json({ cluster: name, mode: cluster.mode, nodes: cluster.nodes.map(row) });
         else
           shell.out(
-            `cluster "${name}": ${cluster.nodes.length} nodes UP; next: ssi nodes, ssi run --node 1 -- CMD\n`,
+            `cluster "${name}": ${cluster.nodes.length} nodes UP; next: ssi nodes${cluster.mode === 'native' ? ', ssi run --node 1 -- CMD' : ''}\n`,
           );
         if (options.detach) return exitCode.ok;
         shell.note('up: Ctrl-C takes the cluster down');

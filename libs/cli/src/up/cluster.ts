@@ -8,6 +8,7 @@ import { hasAuthority, issueFirst, issueNode, usersPath } from '../security/auth
 import { readHolders } from '../security/register.ts';
 import { startNats, startRedis } from './bus.ts';
 import { cgroupRoot, removeCgroup } from './cgroup.ts';
+import { askEmbedded, startEmbedded } from './embedded-process.ts';
 import { isAlive, stopProcess, tool } from './host.ts';
 import { createNetwork, hostAddress, removeNetwork } from './network.ts';
 import { killNode, type NodeEntry, nodeDir, startNode, stopNode } from './node.ts';
@@ -16,6 +17,8 @@ export interface UpOptions {
   readonly name: string;
   readonly nodes: number;
   readonly pidBits: 14 | 16;
+  /** All nodes in one process, which runs actors only and needs nothing of the machine. */
+  readonly embedded?: boolean | undefined;
   /** Address for the bus that other machines reach; absent: this machine's own network. */
   readonly listen?: string | undefined;
   /** Use this NATS instead of starting one. */
@@ -54,13 +57,16 @@ export async function up(options: UpOptions): Promise<Reply<ClusterFile>> {
   mkdirSync(dir, { recursive: true, mode: 0o711 });
   const cluster: ClusterFile = {
     name,
-    mode: canRunNative() ? 'native' : 'actors',
+    mode: options.embedded ? 'embedded' : canRunNative() ? 'native' : 'actors',
     pidBits: options.pidBits,
     processes: [],
     nodes: [],
   };
-  const started = await startParts(cluster, dir, options);
-  if (!started.ok) await down(name);
+  const started = await (options.embedded
+    ? startEmbedded(cluster, dir, options.nodes, () => writeClusterFile(cluster))
+    : startParts(cluster, dir, options));
+  if (started.ok) return ok(cluster);
+  await down(name);
   return started;
 }
 
@@ -69,7 +75,7 @@ async function startParts(
   cluster: ClusterFile,
   dir: string,
   { name, nats, listen, nodes, signal, onProgress }: UpOptions,
-): Promise<Reply<ClusterFile>> {
+): Promise<Reply<undefined>> {
   const parts: [string, () => Promise<Reply<unknown>>][] = [];
   let address = '127.0.0.1';
   if (cluster.mode === 'native')
@@ -131,7 +137,7 @@ async function startParts(
     if (!reply.ok) return reply;
     writeClusterFile(cluster);
   }
-  return ok(cluster);
+  return ok();
 }
 
 const keep =
@@ -154,7 +160,8 @@ export async function down(name: string): Promise<Reply<undefined>> {
   if (found.ok && found.value.mode === 'containers') return madeByCompose;
   if (found.ok) {
     const cluster = found.value;
-    await Promise.all(cluster.nodes.map((node) => stopNode(cluster, node)));
+    if (cluster.mode !== 'embedded')
+      await Promise.all(cluster.nodes.map((node) => stopNode(cluster, node)));
     await Promise.all(cluster.processes.map((p) => stopProcess(p, 2_000)));
     if (cluster.network) await removeNetwork(cluster.network);
   }
@@ -181,6 +188,9 @@ function removeEmpty(path: string): void {
   }
 }
 
+const noNode = (cluster: ClusterFile, num: number) =>
+  fail('EINVAL', `no node ${num} here; there are: ${cluster.nodes.map((n) => n.num).join(' ')}`);
+
 type NodeReply<T> = Promise<Reply<T>>;
 
 /** EINVAL: no such node in this cluster. */
@@ -193,18 +203,20 @@ async function withNode<T>(
   if (!found.ok) return found;
   if (found.value.mode === 'containers') return madeByCompose;
   const entry = found.value.nodes.find((n) => n.num === num);
-  const nums = found.value.nodes.map((n) => n.num).join(' ');
-  return entry
-    ? act(found.value, entry)
-    : fail('EINVAL', `no node ${num} here; there are: ${nums}`);
+  return entry ? act(found.value, entry) : noNode(found.value, num);
 }
 
 export const killOneNode = (name: string, num: number): NodeReply<{ wasRunning: boolean }> =>
-  withNode(name, num, async (cluster, entry) => ok({ wasRunning: await killNode(cluster, entry) }));
+  withNode(name, num, async (cluster, entry) => {
+    if (cluster.mode !== 'embedded') return ok({ wasRunning: await killNode(cluster, entry) });
+    const killed = await askEmbedded(cluster, clusterDir(name), 'killNode', num);
+    return killed.ok ? ok({ wasRunning: true }) : killed;
+  });
 
 /** It leaves the cluster first, where the cluster answers; then its programs and services end. */
 export const stopOneNode = (name: string, num: number): NodeReply<undefined> =>
   withNode(name, num, async (cluster, entry) => {
+    if (cluster.mode === 'embedded') return askEmbedded(cluster, clusterDir(name), 'stopNode', num);
     const ssi = await connect({ cluster: name });
     if (ssi.ok) {
       await ssi.value.shutdownNode(num);
@@ -215,12 +227,14 @@ export const stopOneNode = (name: string, num: number): NodeReply<undefined> =>
   });
 
 /** Starts a node again, or one more. EEXIST: it runs. */
-export async function startOneNode(name: string, num: number): NodeReply<ClusterFile> {
+export async function startOneNode(name: string, num: number): NodeReply<undefined> {
   const found = readClusterFile(name);
   if (!found.ok) return found;
   const cluster = found.value;
   if (cluster.mode === 'containers') return madeByCompose;
   const entry = cluster.nodes.find((n) => n.num === num);
+  if (cluster.mode === 'embedded')
+    return entry ? askEmbedded(cluster, clusterDir(name), 'startNode', num) : noNode(cluster, num);
   if (entry && isAlive(entry)) return fail('EEXIST', `node ${num} runs already`);
   if (entry) await stopNode(cluster, entry);
   const dir = clusterDir(name);
@@ -232,5 +246,5 @@ export async function startOneNode(name: string, num: number): NodeReply<Cluster
   const nodes = [...cluster.nodes.filter((n) => n.num !== num), started.value];
   const next = { ...cluster, nodes: nodes.sort((a, b) => a.num - b.num) };
   writeClusterFile(next);
-  return ok(next);
+  return ok();
 }

@@ -3,12 +3,25 @@
 // native programs are refused with EOPNOTSUPP.
 import { type ClientLink, createSsi, type Ssi } from '@ssi/client';
 import { clms, fail, ok, type Reply } from '@ssi/contracts';
-import { createIcs, MemoryBus, memoryStreams, type Transport } from '@ssi/ics';
+import {
+  createIcs,
+  MemoryBus,
+  memoryStreams,
+  openUnixDoor,
+  type Transport,
+  type UnixDoor,
+} from '@ssi/ics';
 import { systemClock, systemRandom } from '@ssi/linux';
 import type { HeartbeatMessage } from '@ssi/membership';
 import { type Clock, type Ics, type Log, noLog, type Random, sleep } from '@ssi/ports';
 import { createKvMemory, KvMemoryBucket } from '@ssi/stores';
-import { memorySpanStore, type SpanStore, startTelemetry, type Telemetry } from '@ssi/telemetry';
+import {
+  answerSpans,
+  memorySpanStore,
+  type SpanStore,
+  startTelemetry,
+  type Telemetry,
+} from '@ssi/telemetry';
 import type { Failpoint } from '@ssi/vproc';
 import { EmbeddedNode, type EmbeddedService, type EmbeddedWorld } from './embedded-node.ts';
 
@@ -39,6 +52,8 @@ export interface EmbeddedCluster {
   readonly spans: SpanStore;
   /** Another handle, as another process would have one. */
   client(): Promise<Ssi>;
+  /** Lets other processes of this user in, by a unix socket there: clients, and hosts of actors. */
+  open(path: string): Promise<void>;
   /** All nodes UP within this time? ETIMEDOUT: no. */
   up(timeoutMs: number): Promise<Reply<undefined, 'ETIMEDOUT'>>;
   /** As the power of a node: its services, and the actor host on it. */
@@ -54,6 +69,10 @@ export interface EmbeddedCluster {
 }
 
 const lookMs = 20;
+
+/** What another process may ask of a single node, besides calls. */
+export const nodeVerbs = ['startNode', 'stopNode', 'killNode'] as const;
+export type NodeVerb = (typeof nodeVerbs)[number];
 
 export async function createEmbeddedCluster(options: EmbeddedOptions): Promise<EmbeddedCluster> {
   const cluster = new Embedded(options);
@@ -79,6 +98,7 @@ class Embedded implements EmbeddedCluster {
   private readonly listeners = new Set<() => void>();
   private readonly turn: (fn: () => void) => void;
   private first: Ssi | undefined;
+  private door: UnixDoor | undefined;
 
   constructor(options: EmbeddedOptions) {
     this.options = options;
@@ -188,6 +208,19 @@ class Embedded implements EmbeddedCluster {
     return ssi;
   }
 
+  async open(path: string): Promise<void> {
+    const door = await openUnixDoor({
+      ...{ path, cluster: this.cluster, servers: () => this.bus.servers() },
+      transport: (self) => this.transport(self),
+      answer: async (what, value) => {
+        const verb = nodeVerbs.find((v) => v === what);
+        return verb ? this[verb](Number(value)) : answerSpans(this.spans, what, value);
+      },
+    });
+    this.door = door;
+    this.listeners.add(() => door.hint());
+  }
+
   async up(timeoutMs: number): Promise<Reply<undefined, 'ETIMEDOUT'>> {
     const endMs = this.clock.nowMs() + timeoutMs;
     for (;;) {
@@ -218,6 +251,7 @@ class Embedded implements EmbeddedCluster {
     return node;
   }
   private async endHosts(num: number): Promise<void> {
+    this.door?.drop(num);
     for (const close of [...(this.hosts.get(num) ?? [])]) await close();
   }
   async killNode(num: number): Promise<void> {
@@ -243,6 +277,7 @@ class Embedded implements EmbeddedCluster {
   async close(): Promise<void> {
     for (const num of this.nodes.keys()) await this.endHosts(num);
     await Promise.all([...this.nodes.values()].map((n) => n.kill()));
+    await this.door?.close();
     await Promise.all(this.handles.map((h) => h.ssi.close()));
     await Promise.all([...this.telemetries.values()].map((t) => t.stop()));
   }
