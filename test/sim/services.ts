@@ -94,7 +94,7 @@ async function startMembership(node: SimNode, life: Life, { ics }: Opened): Prom
         keyServices: ['dlm'],
       },
       pidBits: 16,
-      services: ['ics', 'vproc'],
+      services: ['ics', 'dlm', 'vproc'],
       quorum: {},
       timing,
     },
