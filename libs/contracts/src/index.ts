@@ -12,6 +12,7 @@ export * from './errno.ts';
 export * from './ics.ts';
 export * from './ids.ts';
 export * from './key-service.ts';
+export * from './lock.ts';
 export * from './move.ts';
 export * from './origin.ts';
 export * from './permissions.ts';

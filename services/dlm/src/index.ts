@@ -1,0 +1,16 @@
+// Every export of the lock manager, by file.
+export { bitsOf, checkConvert, checkRequest, flag, namesOf } from './flags.ts';
+export { type Ast, grantPending, type Occasion, type Refusal } from './grant.ts';
+export { compatible, rank, valueDirection, writes, writesValue } from './modes.ts';
+export { type Ask, cancel, convert, type Giving, purge, request, unlock } from './operations.ts';
+export { locksIn, type Queue } from './queue.ts';
+export {
+  isUnused,
+  type Lock,
+  newLock,
+  newResource,
+  type Resource,
+  type Token,
+  type Tokens,
+  valueBytes,
+} from './resource.ts';
