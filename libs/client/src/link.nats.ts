@@ -1,9 +1,9 @@
 // The client's link on a real bus: an ICS endpoint with a name of its own, no listener, and spans into
 // the built-in store.
 import { jetstreamManager } from '@nats-io/jetstream';
-import { connect as connectNats, nkeyAuthenticator } from '@nats-io/transport-node';
+import { connect as connectNats } from '@nats-io/transport-node';
 import { type Credential, eventSubject, fail, libraryInbox, ok, type Reply } from '@ssi/contracts';
-import { busTls, createEndpoint } from '@ssi/ics';
+import { busTls, createEndpoint, nkeyProof } from '@ssi/ics';
 import { natsSpanStore, spanStream, startTelemetry } from '@ssi/telemetry';
 import { clientClock } from './clock.ts';
 import type { ClientLink } from './link.ts';
@@ -128,7 +128,7 @@ export async function probeBus(
       maxReconnectAttempts: 0,
       ...(protocol === 'tls:' && { tls: busTls(held) }),
       ...(held && {
-        authenticator: nkeyAuthenticator(new TextEncoder().encode(held.seed)),
+        authenticator: nkeyProof(held.seed),
         inboxPrefix: libraryInbox(held.cluster, held),
       }),
       ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),

@@ -1,10 +1,5 @@
 // What a service's main.ts or a client opens: the bus, the direct transport, streams, and ICS over them.
-import {
-  connect,
-  type NatsConnection,
-  nkeyAuthenticator,
-  type TlsOptions,
-} from '@nats-io/transport-node';
+import { connect, type NatsConnection, type TlsOptions } from '@nats-io/transport-node';
 import type { Tracer } from '@opentelemetry/api';
 import {
   busHost,
@@ -19,6 +14,7 @@ import { type Clock, type Log, noLog, type Random, type Streams } from '@ssi/por
 import { encryptionOf } from './encryption.ts';
 import { identityOf } from './hello.ts';
 import { createIcs, type IcsEndpoint } from './ics.ts';
+import { nkeyProof } from './nkey.ts';
 import { tcpStreams } from './stream.tcp.ts';
 import type { MemoryBus } from './transport.memory.ts';
 import { natsTransport } from './transport.nats.ts';
@@ -146,7 +142,7 @@ async function connectBus(
   const { seed } = q.credential ?? {};
   // A user without a password is a token. [NATS: token authentication]
   const credentials = seed
-    ? { authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)) }
+    ? { authenticator: (nonce?: string) => nkeyProof(seed)(nonce) } // a damaged one fails to connect
     : bus.user === undefined
       ? {}
       : bus.pass

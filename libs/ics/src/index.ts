@@ -6,6 +6,7 @@ export { type Identity, identityOf } from './hello.ts';
 export { createIcs, type IcsEndpoint, type IcsOptions, type PeerState } from './ics.ts';
 export { createKeyCalls, type KeyCalls } from './key-calls.ts';
 export { createKeyRole, type KeyRole } from './key-role.ts';
+export { nkeyProof } from './nkey.ts';
 export { linkRouter, type RouterLink, type RouterLinkOptions } from './router-link.ts';
 export { memoryStreams } from './stream.memory.ts';
 export { tcpStreams } from './stream.tcp.ts';

@@ -1,6 +1,7 @@
 // Every export of the Linux bindings, by file.
 export { announceAddress, type Link, whoHasAddress } from './arp.ts';
 export { systemClock } from './clock.ts';
+export { keepCompiledCode } from './compiled-code.ts';
 export { errnoName, errnoOf } from './errno-name.ts';
 export { jsonLog } from './log.ts';
 export { goFirst } from './priority.ts';

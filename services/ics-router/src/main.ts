@@ -1,7 +1,7 @@
 // Process entry: environment -> configuration -> endpoint, telemetry, router; SIGTERM -> stop.
 import { assertSpelling } from '@ssi/contracts';
 import { createEndpoint, credentialOf } from '@ssi/ics';
-import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { tcpProber } from './adapters/prober.tcp.ts';
@@ -29,6 +29,7 @@ const clock = systemClock();
 const log = jsonLog({ fields: { service: 'ics', node: env.SSI_NODE } });
 const random = systemRandom();
 // Its answers decide whether a peer counts as reachable: not to wait behind a busy program.
+keepCompiledCode();
 const raised = goFirst();
 if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import { eventSubject } from '@ssi/contracts';
 import { createEndpoint, credentialOf, linkRouter } from '@ssi/ics';
-import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@ssi/linux';
 import { openJetStreamKv } from '@ssi/stores';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { openDisk } from './adapters/disk.file.ts';
@@ -22,6 +22,7 @@ const random = systemRandom();
 const log = jsonLog({ level: env.logLevel }).with({ service: 'clms', node: env.num });
 
 // Starved heartbeats look like a dead node: ahead of everything but the guard.
+keepCompiledCode();
 const raised = goFirst();
 if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import { assertSpelling, pidRange } from '@ssi/contracts';
 import { createEndpoint, credentialOf } from '@ssi/ics';
-import { goFirst, jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { armedFailpoints } from './adapters/armed-failpoints.ts';
@@ -41,6 +41,7 @@ const clock = systemClock();
 const random = systemRandom();
 const log = jsonLog({ fields: { service: 'vproc', node: env.SSI_NODE } });
 // A tree that is frozen waits for this process and for criu, which inherits the priority.
+keepCompiledCode();
 const raised = goFirst();
 if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);

@@ -8,6 +8,9 @@ import { fail, ok, type Reply } from '@ssi/contracts';
 /** The repository (or package) this command runs from. */
 export const projectDir = fileURLToPath(new URL('../../../..', import.meta.url));
 
+/** Node's cache of compiled code, of every process of this project: owned by who owns the code. */
+export const compileCache = `${projectDir}.tools/compile-cache`;
+
 /** A server program or helper that `infra/setup` made; falls back to the PATH. */
 export function tool(name: string): string {
   for (const path of [`${projectDir}.tools/bin/${name}`, `${projectDir}.tools/native/${name}`])

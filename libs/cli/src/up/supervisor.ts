@@ -3,7 +3,7 @@
 // may be killed, the guard starts it again, and it finds the services that still run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { type HostProcess, isAlive, projectDir, startTicks, until } from './host.ts';
+import { compileCache, type HostProcess, isAlive, projectDir, startTicks, until } from './host.ts';
 
 const backoffMinMs = 100;
 const backoffMaxMs = 5_000;
@@ -49,7 +49,7 @@ function start(s: Supervised, env: NodeJS.ProcessEnv, pidFile: string): void {
   s.child = spawn(process.execPath, [`${projectDir}services/${s.name}/src/main.ts`], {
     stdio: ['ignore', log, log],
     cwd: '/',
-    env,
+    env: { ...env, NODE_COMPILE_CACHE: compileCache },
   });
   closeSync(log);
   const pid = s.child.pid;
