@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ahead.h"
@@ -35,7 +36,10 @@ static struct task *tasks;
 static struct hello hello;
 static char *pages;
 static uint64_t pages_bytes;
-static struct here *here; /* post-copy only */
+static struct here *here; /* post-copy only, like these */
+static int asked_fd = -1, came_fd = -1;
+static uint64_t asked[wanted_max];
+static unsigned asked_count;
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...) {
   va_list list;
@@ -45,15 +49,23 @@ __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *form
   exit(1);
 }
 
+static void pass_on_asked(void);
+
 static void take(void *to, size_t size) {
   for (size_t done = 0; done < size;) {
-    struct pollfd on[] = {{connection, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
-    if (poll(on, 2, -1) > 0 && on[1].revents) exit(1);
+    struct pollfd on[] = {{connection, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}, {asked_fd, POLLIN, 0}};
+    if (poll(on, 3, -1) > 0 && on[1].revents) exit(1);
+    if (on[2].revents) pass_on_asked();
+    if (!on[0].revents) continue;
     ssize_t n = recv(connection, (char *)to + done, size - done, MSG_DONTWAIT);
     if (n == 0) die("the source ended early");
     if (n < 0 && errno != EINTR && errno != EAGAIN) die("the connection broke: %s", strerror(errno));
     if (n > 0) done += (size_t)n;
   }
+}
+
+static void answer(const void *what, size_t size) {
+  if (send(connection, what, size, MSG_NOSIGNAL) != (ssize_t)size) die("the source is gone");
 }
 
 static void *room(size_t count, size_t size) {
@@ -95,6 +107,16 @@ static void open_pages(const char *dir) {
   close(fd);
 }
 
+/* Both ways, so that neither end waits for the other one. */
+static int open_fifo(const char *dir, const char *name) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  unlink(path);
+  int fd = mkfifo(path, 0600) == 0 ? open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC) : -1;
+  if (fd < 0) die("%s: %s", path, strerror(errno));
+  return fd;
+}
+
 static void open_here(const char *dir) {
   char path[4096];
   snprintf(path, sizeof path, "%s/ahead.here", dir);
@@ -103,6 +125,8 @@ static void open_here(const char *dir) {
   if (fd < 0 || ftruncate(fd, (off_t)size) < 0 || flock(fd, LOCK_EX) < 0) die("%s: %s", path, strerror(errno));
   here = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (here == MAP_FAILED) die("%s: %s", path, strerror(errno));
+  asked_fd = open_fifo(dir, "ahead.asked");
+  came_fd = open_fifo(dir, "ahead.came");
 }
 
 /* The range that holds all of [start, end); dies if none does. */
@@ -139,23 +163,29 @@ static void take_pages(const struct frame *frame) {
   uint64_t first = (t->offset[r] + offset) / page_size;
   for (unsigned p = 0; here && p < frame->pages; p++)
     __atomic_store_n(&here->page[first + p], 1, __ATOMIC_RELEASE);
+  for (unsigned i = asked_count; i-- > 0;) {
+    if (asked[i] / page_size < first || asked[i] / page_size >= first + frame->pages) continue;
+    asked[i] = asked[--asked_count];
+    if (write(came_fd, "", 1) < 0 && errno != EAGAIN) die("ahead.came: %s", strerror(errno));
+  }
   for (unsigned p = 0; !here && p < frame->pages; p++)
     t->known[r][offset / page_size + p] = page_hash(hello.key, into + p * page_size);
   if (frame->hot && !here) note_hot(t, (struct map_run){frame->start, end, t->offset[r] + offset});
 }
 
-/* What ssi-lazy is asked for and has not got. */
-static void ask_for_wanted(void) {
-  static uint64_t asked;
-  for (uint64_t count = __atomic_load_n(&here->wanted_count, __ATOMIC_ACQUIRE); asked < count; asked++) {
-    uint64_t offset = here->wanted[asked % wanted_max];
+/* What ssi-lazy is asked for and has not got, to the source. */
+static void pass_on_asked(void) {
+  uint64_t offset;
+  while (read(asked_fd, &offset, sizeof offset) == sizeof offset) {
+    /* More at a time than can be noted: ssi-lazy looks again by itself. */
+    if (asked_count < wanted_max) asked[asked_count++] = offset;
     for (unsigned i = 0; i < hello.tasks; i++)
       for (unsigned r = 0; r < tasks[i].head.ranges; r++) {
         struct range range = tasks[i].range[r];
         uint64_t first = tasks[i].offset[r];
         if (offset < first || offset >= first + (range.end - range.start)) continue;
         struct request request = {i, range.start + (offset - first)};
-        if (send(connection, &request, sizeof request, MSG_NOSIGNAL) != sizeof request) die("the source is gone");
+        answer(&request, sizeof request);
       }
   }
 }
@@ -207,9 +237,10 @@ int main(int argc, char **argv) {
     else if (frame.type == FRAME_END) finish(argv[1]);
     else if (frame.type != FRAME_ALL) die("a bad frame");
     if (frame.type == FRAME_ALL && here) __atomic_store_n(&here->complete, 1, __ATOMIC_RELEASE);
-    if (frame.type != FRAME_PAGES && send(connection, "K", 1, MSG_NOSIGNAL) != 1) die("the source is gone");
+    struct request all = {ALL_HERE, 0};
+    if (frame.type == FRAME_END) answer("K", 1);
+    if (frame.type == FRAME_ALL) answer(&all, sizeof all);
     if (frame.type == FRAME_END && write(STDOUT_FILENO, "ready\n", 6) != 6) return 1;
     if (frame.type == FRAME_ALL || (frame.type == FRAME_END && !here)) return 0;
-    if (here) ask_for_wanted();
   }
 }

@@ -10,7 +10,7 @@
  * a line on standard error, exit 1. An end of standard input ends it.
  *
  * With --post-copy nothing goes ahead: the runs are sent in the freeze, the pages after it, from the stopped
- * tree, what the target asks for first; then `all BYTES` is said.
+ * tree: what the target asks for, and from the first line on standard input on all; then `all BYTES` is said.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -279,13 +279,24 @@ static unsigned range_of(const struct task *t, uint64_t page) {
   while (r + 1 < t->ranges && t->range[r].end <= page) r++;
   return r;
 }
-static void send_asked(void) {
+/* The next request, or NULL: there is none yet (`flags`: MSG_DONTWAIT). */
+static const struct request *take_request(int flags) {
   static struct request asked;
   static size_t got;
+  while (got < sizeof asked) {
+    ssize_t n = recv(connection, (char *)&asked + got, sizeof asked - got, flags);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return NULL;
+    if (n <= 0) die("the target did not get all of it");
+    got += (size_t)n;
+  }
+  got = 0;
+  return &asked;
+}
+static void send_asked(void) {
   enum { around = 16 };
-  for (ssize_t n; (n = recv(connection, (char *)&asked + got, sizeof asked - got, MSG_DONTWAIT)) > 0;) {
-    if ((got += (size_t)n) < sizeof asked) continue;
-    got = 0;
+  for (const struct request *next; (next = take_request(MSG_DONTWAIT));) {
+    struct request asked = *next;
     if (asked.task >= task_count) die("the target asks for what there is not");
     struct task *t = &tasks[asked.task];
     for (unsigned k = 0; k < t->runs; k++) {
@@ -296,6 +307,17 @@ static void send_asked(void) {
       break;
     }
   }
+}
+/* All pages now would take time from the restore, on both nodes. */
+static void until_it_runs(void) {
+  struct pollfd on[] = {{connection, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
+  do {
+    while (poll(on, 2, -1) < 0 && errno == EINTR) {
+    }
+    if (on[0].revents) send_asked();
+  } while (!on[1].revents);
+  char line;
+  if (read(STDIN_FILENO, &line, 1) != 1) exit(0);
 }
 static void pages_after(void) {
   for (unsigned i = 0; i < task_count; i++)
@@ -309,6 +331,9 @@ static void pages_after(void) {
     }
   struct frame frame = {.type = FRAME_ALL};
   send_all(&(struct iovec){&frame, sizeof frame}, 1);
+  /* What is asked for now crossed its answer. */
+  while (take_request(0)->task != ALL_HERE) {
+  }
 }
 
 int main(int argc, char **argv) {
@@ -345,8 +370,8 @@ int main(int argc, char **argv) {
   printf("sent %lu\n", sent_bytes);
   fflush(stdout);
   if (!hello.post_copy) return 0;
+  until_it_runs();
   pages_after();
-  wait_for_word();
   printf("all %lu\n", sent_bytes);
   return 0;
 }

@@ -4,7 +4,8 @@
  * as they lie in memory.
  *
  *   hello, its tasks each followed by their ranges, then pieces of memory, then `end` with all runs; the
- *   target answers with the byte K. Post-copy: no memory before `end`, all of it after the K, and a second K.
+ *   target answers with the byte K. Post-copy: no memory before `end`, all of it after the K; from then on the
+ *   target says requests only, the last one ALL_HERE.
  *
  * A page is known by a keyed hash of 128 bits (NH of UMAC: two different pages are equal with a
  * probability of at most 2^-64, whatever is in them). The sender finds by it what changed; the receiver
@@ -41,10 +42,11 @@ struct frame {
   uint32_t type, task, pages, hot;
   uint64_t start;
 };
-/* Post-copy, target to source: the program waits for this page. */
+/* Post-copy, target to source: the program waits for this page; or nothing is lacking any more. */
 struct request {
   uint64_t task, page;
 };
+#define ALL_HERE UINT64_MAX /* as the task */
 struct hash {
   uint64_t low, high;
 };
@@ -63,12 +65,13 @@ struct map_run {
   uint64_t start, end, offset; /* addresses; where in ahead.pages */
 };
 
-/* Post-copy, DIR/ahead.here: ssi-ahead-in notes what has come, ssi-lazy what is waited for. ssi-ahead-in has
- * the file locked while it lives. */
+/* Post-copy, DIR/ahead.here: ssi-ahead-in notes what has come, and has the file locked while it lives. Over two
+ * FIFOs ssi-lazy asks for a page (ahead.asked: its offset in ahead.pages, a uint64_t), and is woken when one that
+ * was asked for has come (ahead.came: a byte). */
 enum { wanted_max = 64 };
 struct here {
-  uint64_t complete, wanted_count, wanted[wanted_max]; /* offsets in ahead.pages, as a ring */
-  uint8_t page[];                                      /* 1: it is in ahead.pages */
+  uint64_t complete;
+  uint8_t page[]; /* 1: it is in ahead.pages */
 };
 
 static inline struct hash page_hash(const uint64_t *key, const void *page) {

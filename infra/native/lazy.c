@@ -46,7 +46,8 @@ struct space {
   int uffd;
   struct map_run *piece, *hot;
   uint32_t pieces, room, hots, hot_at;
-  uint64_t wanted[wanted_max]; /* addresses, 0: none */
+  uint64_t wanted[wanted_max]; /* addresses of pages that have been asked for */
+  unsigned wanted_count;
 };
 /* Both processes know whom to kill: shared memory. */
 struct shared {
@@ -57,7 +58,7 @@ static struct space space[spaces_max];
 static unsigned spaces;
 static const char *pages;
 static struct here *here; /* post-copy only */
-static int here_fd = -1;
+static int here_fd = -1, asked_fd = -1, came_fd = -1;
 static struct map_task *map_tasks;
 static struct map_run **map_runs;
 static uint32_t task_count;
@@ -88,6 +89,9 @@ static void load_map(void) {
     size_t size = sizeof *here + (size_t)stat.st_size / page_size;
     here = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, here_fd, 0);
     if (here == MAP_FAILED) die("ahead.here: %s", strerror(errno));
+    asked_fd = open("ahead.asked", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    came_fd = open("ahead.came", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (asked_fd < 0 || came_fd < 0) die("ahead.asked, ahead.came: %s", strerror(errno));
   }
   if (fread(&task_count, sizeof task_count, 1, map) != 1) die("ahead.map is cut off");
   map_tasks = room(task_count, sizeof *map_tasks);
@@ -235,11 +239,11 @@ static int fault(struct space *s, uint64_t address) {
   if (i < s->pieces && s->piece[i].start <= page) {
     uint64_t offset = s->piece[i].offset + (page - s->piece[i].start);
     if (has_come(offset, page_size)) return fill(s, page, page + around_pages * page_size) < 0 ? -1 : 0;
-    uint64_t n = here->wanted_count;
-    here->wanted[n % wanted_max] = offset;
-    __atomic_store_n(&here->wanted_count, n + 1, __ATOMIC_RELEASE);
-    s->wanted[n % wanted_max] = page;
-    return 0; /* copied when it comes, which wakes who waits */
+    /* Copied when it comes, which wakes who waits; what cannot be noted comes with the rest. */
+    if (s->wanted_count == wanted_max) return 0;
+    s->wanted[s->wanted_count++] = page;
+    if (write(asked_fd, &offset, sizeof offset) < 0) die("ahead.asked: %s", strerror(errno));
+    return 0;
   }
   struct uffdio_zeropage zero = {.range = {page, page_size}};
   if (ioctl(s->uffd, UFFDIO_ZEROPAGE, &zero) == 0) return 0;
@@ -276,15 +280,19 @@ static int events(struct space *s) {
   return 0;
 }
 
+/* What was asked for and has come. -1: the address space is gone. */
+static int fill_wanted(struct space *s) {
+  for (unsigned w = s->wanted_count; w-- > 0;) {
+    int waits = fill(s, s->wanted[w], s->wanted[w] + page_size);
+    if (waits < 0) return -1;
+    if (!waits) s->wanted[w] = s->wanted[--s->wanted_count];
+  }
+  return 0;
+}
+
 /* A step in the background. 0: nothing is lacking; 1: it went on; 2: it waits; -1: the address space is gone. */
 static int background(struct space *s) {
   const uint64_t most = background_pages * page_size;
-  for (unsigned w = 0; here && w < wanted_max; w++) {
-    if (!s->wanted[w]) continue;
-    int waits = fill(s, s->wanted[w], s->wanted[w] + page_size);
-    if (waits < 0) return -1;
-    if (!waits) s->wanted[w] = 0;
-  }
   while (s->hot_at < s->hots) {
     struct map_run run = s->hot[s->hot_at++];
     uint32_t i = find(s, run.start);
@@ -335,19 +343,29 @@ static void check_link(void) {
 }
 
 static void serve(int criu) {
-  int restoring = 1, waiting = 0;
+  int restoring = 1, waiting = 1;
   while (restoring || spaces > 0) {
-    struct pollfd on[spaces_max + 1];
+    struct pollfd on[spaces_max + 2];
     unsigned count = spaces;
+    char woken[256];
     for (unsigned i = 0; i < count; i++) on[i] = (struct pollfd){space[i].uffd, POLLIN, 0};
     on[count] = (struct pollfd){restoring ? criu : -1, POLLIN, 0};
-    if (poll(on, count + 1, restoring ? -1 : waiting) < 0 && errno != EINTR) die("poll: %s", strerror(errno));
+    on[count + 1] = (struct pollfd){came_fd, POLLIN, 0};
+    if (poll(on, count + 2, waiting) < 0 && errno != EINTR) die("poll: %s", strerror(errno));
     if (on[count].revents) restoring = greeting(criu);
+    if (on[count + 1].revents && read(came_fd, woken, sizeof woken) < 0 && errno != EAGAIN)
+      die("ahead.came: %s", strerror(errno));
     /* From the last to the first: a space that is dropped is replaced by the last one. */
     for (unsigned i = count; i-- > 0;)
       if (on[i].revents && events(&space[i]) < 0) drop_space(&space[i]);
-    if (restoring) continue;
-    waiting = 1; /* ms */
+    for (unsigned i = spaces; i-- > 0;)
+      if (fill_wanted(&space[i]) < 0) drop_space(&space[i]);
+    if (restoring) {
+      waiting = here ? 100 : -1; /* ms; the link may break */
+      if (here) check_link();
+      continue;
+    }
+    waiting = 10;
     for (unsigned i = spaces; i-- > 0;) {
       int step = background(&space[i]);
       if (step <= 0) drop_space(&space[i]);

@@ -54,6 +54,7 @@ export async function sendTheRest(move: SourceMove): Promise<void> {
   const { tracer, log } = node.deps;
   const { ahead } = move;
   if (!ahead) return;
+  ahead.rest();
   const stopIfGone = (): void => {
     if (move.peerGone()) ahead.stop();
   };

@@ -213,6 +213,11 @@ export interface SendingAhead {
    * kills its own. Else the same as `done`.
    */
   readonly all: Promise<Reply<{ readonly bytes: number }, 'EIO'>>;
+  /**
+   * Post-copy: the program runs at the target, so now its pages may go as fast as they can. Before, only
+   * those that it waits for do: the rest would take time from its restore. Idempotent.
+   */
+  rest(): void;
   /** Idempotent; nothing of it is left at the source. */
   stop(): void;
 }

@@ -42,6 +42,18 @@ async function started(): Promise<Started> {
   };
 }
 
+describe.skipIf(!canRun)('ssi-ahead', () => {
+  test('post-copy: a page that is asked for while the last one is on its way is no broken link', async () => {
+    const dir = mkdtempSync(`${tmpdir()}/ssi-ahead-`);
+    const peer = [at('test/programs/post-copy-target.py'), at('.tools/native/ssi-ahead'), dir];
+    const target = spawn('/usr/bin/python3', peer, { stdio: ['ignore', 'pipe', 'inherit'] });
+    assert(target.stdout);
+    const [line] = await once(createInterface({ input: target.stdout }), 'line');
+    rmSync(dir, { recursive: true });
+    assert.equal(line, 'True 0');
+  });
+});
+
 describe.skipIf(!canRun)('ssi-lazy', () => {
   test('gives each page as it was sent, and ends when all is given', async () => {
     const s = await started();

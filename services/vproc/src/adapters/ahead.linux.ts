@@ -94,6 +94,7 @@ function sending(child: ChildProcess, dir: string, settled: Promise<unknown>): S
     ready: settled.then(() => step('ready')),
     done: step('sent'),
     all: ended,
+    rest: () => void child.stdin?.write('\n'),
     stop: () => {
       child.kill('SIGKILL');
       rmSync(`${dir}/${rangesFile}`, { force: true });
