@@ -6,6 +6,7 @@ export * from './call-graph.ts';
 export * from './clms.ts';
 export * from './contract.ts';
 export * from './credential.ts';
+export * from './dlm.ts';
 export * from './envelope.ts';
 export * from './environment.ts';
 export * from './errno.ts';

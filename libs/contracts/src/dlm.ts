@@ -1,0 +1,354 @@
+// Contract of services/dlm, the lock manager. Clients talk to the DLM of one node, which keeps their locks
+// (their agent); agents talk to the master of a resource, found through its directory node. v1: first version.
+// [VMS DLM; libdlm: dlm_lock(3), dlm_unlock(3)]
+import { z } from 'zod';
+import { defineContract, message, rpc } from './contract.ts';
+import { incarnation, nodeNum, pid, serviceBootId, transId } from './ids.ts';
+import { lockFlag, lockMode } from './lock.ts';
+import { rendezvous } from './rendezvous.ts';
+import { serviceOps, upMembers, type View } from './service.ts';
+
+/** 1-64 bytes UTF-8, unique in its lockspace. [DLM_RESNAME_MAXLEN] */
+export const resourceName = z
+  .string()
+  .min(1)
+  .refine((name) => new TextEncoder().encode(name).length <= 64, 'longer than 64 bytes');
+/** A namespace of resources; it exists for as long as somebody names it. [dlm_create_lockspace(3)] */
+export const lockspaceName = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/);
+
+/** A resource by both its names, as the services key it. */
+export const resourceKey = z.string().min(3).max(193);
+export const keyOf = (lockspace: string, resource: string): string => `${lockspace}/${resource}`;
+
+/** Who keeps which node is master of a resource: by rendezvous hash of the UP members. undefined: nobody is UP. */
+export const directoryOf = (view: View, key: string): number | undefined =>
+  rendezvous(
+    `dlm:${key}`,
+    upMembers(view).map((m) => m.num),
+  );
+
+/** A value block, 64 bytes at most; what is missing is zeros. */
+export const lockValue = z.custom<Uint8Array>(
+  (v) => v instanceof Uint8Array && v.length <= 64,
+  'at most 64 bytes',
+);
+
+/** transid x 2^35 + n, 63 bits, decimal. Compare as BigInt. */
+export const fencingToken = z.string().regex(/^[0-9]{1,19}$/);
+
+/** One client of the lock manager: 16 random hex digits that it chooses. */
+export const lockSession = z.string().regex(/^[0-9a-f]{16}$/);
+/** A lock of a session, a number that the client chooses: used once. */
+export const lockRef = z.int().min(1);
+
+export const lockGrant = z.object({
+  mode: lockMode,
+  /** Of a mode that may write (CW, PW, EX): greater than every earlier one of the resource. Holders of CW that hold together share theirs. */
+  token: fencingToken.optional(),
+  /** With VALBLK, where the table of value blocks says that it is read. */
+  value: lockValue.optional(),
+  /** The value block cannot be relied upon: the last one that could write it died. [SBF_VALNOTVALID] */
+  valueInvalid: z.boolean(),
+  /** In the mode of ALTPR or ALTCW instead. [SBF_ALTMODE] */
+  altMode: z.boolean().optional(),
+  /** CONVDEADLK took the former mode away meanwhile. [SBF_DEMOTED] */
+  demoted: z.boolean().optional(),
+});
+export type LockGrant = z.infer<typeof lockGrant>;
+
+const lockErrnos = [
+  'EAGAIN',
+  'EBUSY',
+  'ECANCELED',
+  'EDEADLK',
+  'EEXIST',
+  'EINVAL',
+  'ENOENT',
+  'EOPNOTSUPP',
+  'ESRCH',
+  'ETIMEDOUT',
+] as const;
+
+/** A lock of a node at the master: number of the node x 2^40 + a number that the node counts. */
+const lkid = z.int().min(1);
+/** Number of the operation on that lock, from 1: makes a repetition known as one. */
+const opNum = z.int().min(1);
+const flagBits = z.int().min(0);
+const tokenParts = z.object({ transid: transId, n: z.int().min(1) });
+
+/** What came of an operation at the master. */
+export const lockOutcome = z.discriminatedUnion('state', [
+  z.object({
+    state: z.literal('granted'),
+    mode: lockMode,
+    token: tokenParts.optional(),
+    value: lockValue.optional(),
+    valueSeq: z.int().min(0),
+    valueInvalid: z.boolean(),
+    altMode: z.boolean(),
+    demoted: z.boolean(),
+  }),
+  z.object({ state: z.literal('queued') }),
+  z.object({
+    state: z.literal('refused'),
+    errno: z.enum(['EAGAIN', 'EDEADLK', 'ECANCELED', 'ETIMEDOUT', 'EINVAL', 'EBUSY']),
+    detail: z.string(),
+  }),
+]);
+export type LockOutcome = z.infer<typeof lockOutcome>;
+
+/** The lives of lock managers that a node goes by. */
+const boots = z.array(z.object({ node: nodeNum, bootId: serviceBootId }));
+
+export const lockInfo = z.object({
+  lkid,
+  node: nodeNum,
+  session: lockSession.optional(),
+  pid: pid.optional(),
+  /** What the client called itself. */
+  label: z.string().optional(),
+  granted: lockMode.optional(),
+  requested: lockMode.optional(),
+  token: fencingToken.optional(),
+});
+export const resourceInfo = z.object({
+  lockspace: z.string(),
+  resource: z.string(),
+  master: nodeNum,
+  directory: nodeNum.optional(),
+  /** Rebuilding after a loss: nothing is granted now. */
+  recovering: z.boolean(),
+  valueInvalid: z.boolean(),
+  granted: z.array(lockInfo),
+  converting: z.array(lockInfo),
+  waiting: z.array(lockInfo),
+});
+export type ResourceInfo = z.infer<typeof resourceInfo>;
+
+export const dlm = defineContract('dlm', 1, {
+  ...serviceOps,
+  lock: rpc({
+    callers: ['operate', 'service@node'],
+    summary:
+      'Asks for a lock, or with `convert` for another mode of one; answered when it is granted or refused. EAGAIN NOQUEUE and not free; EDEADLK conversion deadlock, mode kept; ECANCELED cancelled; ETIMEDOUT waited waitMs; EBUSY it waits already; EINVAL flags; ENOENT no such lock to convert; EEXIST that ref is in use; ESRCH the session is over; EOPNOTSUPP a flag that is not built. Idempotent by (session, ref, op).',
+    request: z.object({
+      session: lockSession,
+      ref: lockRef,
+      /** Counts the operations of this lock from 1: the first asks for it, later ones convert. */
+      op: opNum,
+      lockspace: lockspaceName,
+      resource: resourceName,
+      mode: lockMode,
+      flags: z.array(lockFlag).max(16).optional(),
+      /** With VALBLK: what a conversion down writes. */
+      value: lockValue.optional(),
+      /** Longest wait in a queue, ms; absent: for ever. NOQUEUE does not wait. */
+      waitMs: z.int().min(0).optional(),
+      /** The owner wants to hear what it blocks (`asts`). */
+      bast: z.boolean().optional(),
+    }),
+    reply: lockGrant,
+    errnos: lockErrnos,
+    calls: ['dlm.lookup', 'dlm.ask'],
+    longPoll: true,
+    timeoutMs: 60_000,
+  }),
+  unlock: rpc({
+    callers: ['operate', 'service@node'],
+    summary:
+      'Gives a lock up; from PW and EX with VALBLK the value block is written. EBUSY it waits: cancel, or `force`; ENOENT no such lock (it may be given up already). Idempotent.',
+    request: z.object({
+      session: lockSession,
+      ref: lockRef,
+      flags: z.array(z.enum(['VALBLK', 'IVVALBLK'])).optional(),
+      value: lockValue.optional(),
+      force: z.boolean().optional(),
+    }),
+    reply: z.object({}),
+    errnos: ['EBUSY', 'ENOENT', 'ESRCH'],
+    calls: ['dlm.release'],
+    timeoutMs: 30_000,
+  }),
+  cancel: rpc({
+    callers: ['operate', 'service@node'],
+    summary:
+      'Withdraws what a lock waits for, which then ends with ECANCELED; a conversion keeps its mode. EBUSY: nothing is pending, it may just have been granted; ENOENT no such lock.',
+    request: z.object({ session: lockSession, ref: lockRef }),
+    reply: z.object({}),
+    errnos: ['EBUSY', 'ENOENT', 'ESRCH'],
+    calls: ['dlm.release'],
+    timeoutMs: 30_000,
+  }),
+  asts: rpc({
+    callers: ['operate', 'service@node'],
+    summary:
+      'Waits for blocking ASTs of the session, and keeps it: one that is not heard of for `sessionMs` is over and its locks are given up. Answered empty after a while. ESRCH: the session is over, its locks are lost. The first call opens it.',
+    request: z.object({
+      session: lockSession,
+      /** True for the first call only: a session that is over is not opened again by its client unnoticed. */
+      open: z.boolean().optional(),
+      /** Process of this node that the locks belong to: they go when it ends. */
+      pid: pid.optional(),
+      /** For people: who this is. */
+      label: z.string().max(128).optional(),
+      /** Answers only what came after this number. */
+      after: z.int().min(0),
+    }),
+    reply: z.object({
+      sessionMs: z.int(),
+      blocking: z.array(z.object({ seq: z.int(), ref: lockRef, mode: lockMode })),
+    }),
+    errnos: ['ESRCH', 'EAGAIN'],
+    longPoll: true,
+    timeoutMs: 30_000,
+  }),
+  close: rpc({
+    callers: ['operate', 'service@node'],
+    summary: 'Ends a session: its locks are given up. Idempotent.',
+    request: z.object({ session: lockSession }),
+    reply: z.object({}),
+    errnos: [],
+    calls: ['dlm.release'],
+    timeoutMs: 30_000,
+  }),
+  list: rpc({
+    callers: ['read'],
+    summary: 'The resources that this node is master of, with their locks.',
+    request: z.object({ lockspace: lockspaceName.optional() }),
+    reply: z.object({ resources: z.array(resourceInfo), truncated: z.boolean() }),
+    errnos: [],
+  }),
+  lookup: rpc({
+    callers: ['dlm'],
+    summary:
+      'Directory: which node is master of a resource; the asker becomes it where there is none, and gets a block of fencing tokens. EREMCHG: another node is the directory. EAGAIN: its directory is being rebuilt, ask again.',
+    request: z.object({ key: resourceKey, transid: transId, tokensOnly: z.boolean().optional() }),
+    reply: z.object({
+      master: nodeNum,
+      /** For a new master, and with `tokensOnly`. */
+      tokens: z.object({ transid: transId, first: z.int(), last: z.int() }).optional(),
+      /** A new master grants nothing before these are behind it at every node. */
+      barrier: z.object({ transid: transId, boots }).optional(),
+      /** The former master died: what the value block held is not known. */
+      valueLost: z.boolean().optional(),
+    }),
+    errnos: ['EREMCHG', 'EAGAIN'],
+    priority: 1,
+  }),
+  forget: rpc({
+    callers: ['dlm'],
+    summary: 'Directory: its master gives a resource up that nobody uses. Idempotent.',
+    request: z.object({ key: resourceKey }),
+    reply: z.object({}),
+    errnos: [],
+    priority: 1,
+  }),
+  ask: rpc({
+    callers: ['dlm'],
+    summary:
+      'Master: a request or conversion of a lock of the asking node. `queued`: the outcome follows by `told`. EREMCHG: not the master. Idempotent by (lkid, op).',
+    request: z.object({
+      key: resourceKey,
+      lkid,
+      op: opNum,
+      convert: z.boolean(),
+      mode: lockMode,
+      flags: flagBits,
+      value: lockValue.optional(),
+      bast: z.boolean(),
+      who: z.object({
+        session: lockSession,
+        pid: pid.optional(),
+        label: z.string().optional(),
+      }),
+    }),
+    reply: lockOutcome,
+    errnos: ['EREMCHG'],
+    priority: 1,
+    longPoll: true,
+  }),
+  release: rpc({
+    callers: ['dlm'],
+    summary:
+      'Master: unlock, or with `cancel` the end of what is pending. EREMCHG: not the master. EBUSY: see unlock and cancel. Idempotent.',
+    request: z.object({
+      key: resourceKey,
+      lkid,
+      op: opNum,
+      cancel: z.enum(['ECANCELED', 'ETIMEDOUT', 'EDEADLK']).optional(),
+      flags: flagBits,
+      value: lockValue.optional(),
+      force: z.boolean(),
+      /** Its owner died: the value block is not valid where it could write it. */
+      died: z.boolean().optional(),
+    }),
+    reply: z.object({}),
+    errnos: ['EREMCHG', 'EBUSY', 'ENOENT'],
+    priority: 1,
+    longPoll: true,
+  }),
+  told: message({
+    callers: ['dlm'],
+    summary: 'Master to agent: the outcome of an operation that was queued, or a blocking AST.',
+    request: z.object({
+      lkid,
+      op: opNum,
+      outcome: lockOutcome.optional(),
+      blocking: lockMode.optional(),
+    }),
+    reply: z.undefined(),
+    priority: 1,
+  }),
+  census: rpc({
+    callers: ['dlm'],
+    summary:
+      'Asked by a directory node: the resources that this node is master of and the asker keeps, by the view `transid`. It also says which life of the asker this is: of a former one nothing is left.',
+    request: z.object({ transid: transId, incarnation, bootId: serviceBootId }),
+    reply: z.object({ bootId: serviceBootId, keys: z.array(resourceKey) }),
+    errnos: ['EAGAIN'],
+    priority: 1,
+    timeoutMs: 10_000,
+  }),
+  barrier: rpc({
+    callers: ['dlm'],
+    summary:
+      'Answered when this node goes by that view and those lives of lock managers, and has sent all locks of lost masters to new ones. EAGAIN: not yet, ask again.',
+    request: z.object({ transid: transId, boots }),
+    reply: z.object({}),
+    errnos: ['EAGAIN'],
+    priority: 1,
+    timeoutMs: 10_000,
+  }),
+  rebuild: rpc({
+    callers: ['dlm'],
+    summary:
+      'Agent to a new master: the locks it holds on a resource whose master was lost. EREMCHG: not the master. Idempotent by lkid.',
+    request: z.object({
+      key: resourceKey,
+      locks: z
+        .array(
+          z.object({
+            lkid,
+            op: opNum,
+            mode: lockMode,
+            bast: z.boolean(),
+            token: tokenParts.optional(),
+            value: lockValue.optional(),
+            valueSeq: z.int().min(0),
+            /** The present grant read or was about to write the value block. */
+            valueKnown: z.boolean(),
+            who: z.object({
+              session: lockSession,
+              pid: pid.optional(),
+              label: z.string().optional(),
+            }),
+          }),
+        )
+        .max(1_000),
+    }),
+    reply: z.object({}),
+    errnos: ['EREMCHG'],
+    priority: 1,
+    timeoutMs: 10_000,
+  }),
+});

@@ -1,0 +1,372 @@
+// The owner's side: the sessions of this node's clients and the copies of their locks. Every operation is
+// repeated until its master, or the next one, has answered; a copy is what a lost master is rebuilt from.
+import {
+  type dlm,
+  fail,
+  keyOf,
+  type LockGrant,
+  type LockMode,
+  type LockOutcome,
+  ok,
+  type Reply,
+  type RequestOf,
+} from '@ssi/contracts';
+import { sleep } from '@ssi/ports';
+import { bitsOf, checkRequest, flag, namesOf } from './flags.ts';
+import type { Home, Homes, RebuiltLock } from './homes.ts';
+import type { LocalNode } from './local-node.ts';
+import type { AskRequest, ReleaseRequest } from './masters.ts';
+import { rank, writesValue } from './modes.ts';
+import type { Token } from './resource.ts';
+import { type Session, Sessions } from './sessions.ts';
+import { tokenText } from './tokens.ts';
+
+export type LockRequest = RequestOf<typeof dlm.ops.lock>;
+export type LockErrno = (typeof dlm.ops.lock.errnos)[number];
+export type LockReply = Reply<LockGrant, LockErrno>;
+
+const retryMs = 20;
+/** Not built yet. */
+const missing = flag.PERSISTENT | flag.ORPHAN;
+
+/** A lock of a client of this node. */
+export interface AgentLock {
+  readonly lkid: number;
+  readonly ref: number;
+  readonly session: Session;
+  readonly home: Home;
+  bast: boolean;
+  granted: LockMode | undefined;
+  token: Token | undefined;
+  value: Uint8Array | undefined;
+  valueSeq: number;
+  valueKnown: boolean;
+  /** The newest operation, and its reply once it is over. */
+  op: number;
+  reply: LockReply | undefined;
+  pending: Pending | undefined;
+  /** Being given up, with what is to be written. */
+  leaving: { readonly flags: number; readonly value?: Uint8Array | undefined } | undefined;
+}
+
+interface Pending {
+  readonly mode: LockMode;
+  readonly flags: number;
+  readonly value: Uint8Array | undefined;
+  /** Why it is withdrawn. */
+  withdrawn: 'ECANCELED' | 'ETIMEDOUT' | undefined;
+  /** The outcome, where it came by `told`. */
+  told: LockOutcome | undefined;
+  /** Looks again: told, or the master was lost. */
+  wake: () => void;
+  readonly done: Promise<LockReply>;
+}
+
+export interface AgentDeps {
+  readonly node: LocalNode;
+  readonly homes: Homes;
+  readonly ask: (to: number, q: AskRequest) => Promise<Reply<LockOutcome>>;
+  readonly release: (to: number, q: ReleaseRequest) => Promise<Reply<unknown>>;
+}
+
+export class Agent {
+  readonly #d: AgentDeps;
+  readonly sessions: Sessions;
+  readonly #locks = new Map<number, AgentLock>();
+  readonly #byKey = new Map<string, Set<AgentLock>>();
+  #lastLkid: number;
+
+  constructor(deps: AgentDeps) {
+    this.#d = deps;
+    const { node } = deps;
+    this.sessions = new Sessions(node.clock, (session) => this.#over(session));
+    // Another life of this service counts from somewhere else.
+    const life = Number.parseInt(node.ics.self.bootId.slice(0, 4), 16);
+    this.#lastLkid = node.num * 2 ** 40 + life * 2 ** 24;
+  }
+
+  get size(): number {
+    return this.#locks.size;
+  }
+
+  async lock(q: LockRequest, signal: AbortSignal): Promise<LockReply> {
+    const session = this.sessions.get(q.session);
+    if (!session) return fail('ESRCH', 'the session is over: its locks are lost');
+    const known = session.locks.get(q.ref);
+    if (known && q.op <= known.op) {
+      if (q.op < known.op) return fail('EEXIST', `operation ${q.op} of lock ${q.ref} is long over`);
+      return known.pending?.done ?? known.reply ?? fail('EEXIST', `lock ${q.ref} is in use`);
+    }
+    if (!known && q.op !== 1) return fail('ENOENT', `the session has no lock ${q.ref}`);
+    const flags = bitsOf(q.flags);
+    if (flags & missing)
+      return fail('EOPNOTSUPP', `${namesOf(flags & missing).join(', ')}: not built yet`);
+    if (!known) {
+      const checked = checkRequest(q.mode, flags);
+      if (!checked.ok) return checked;
+    }
+    if (known?.pending || known?.leaving) return fail('EBUSY', 'the lock waits, or is given up');
+    const lock = known ?? this.#newLock(session, q);
+    lock.op = q.op;
+    lock.bast = q.bast ?? lock.bast;
+    const start = Promise.withResolvers<LockReply>();
+    const pending: Pending = {
+      ...{ mode: q.mode, flags, value: q.value, told: undefined, wake: () => {} },
+      withdrawn: undefined,
+      done: start.promise,
+    };
+    lock.pending = pending;
+    const timer =
+      q.waitMs === undefined
+        ? undefined
+        : this.#d.node.clock.after(q.waitMs, () => void this.#withdraw(lock, 'ETIMEDOUT'));
+    const gaveUp = (): void => void this.#withdraw(lock, 'ECANCELED');
+    signal.addEventListener('abort', gaveUp);
+    const outcome = await this.#drive(lock, pending, !known);
+    timer?.cancel();
+    signal.removeEventListener('abort', gaveUp);
+    if (!this.#d.node.leased) await this.#d.node.whenLeased();
+    lock.pending = undefined;
+    const reply = this.#settle(lock, pending, outcome);
+    lock.reply = reply;
+    start.resolve(reply);
+    // Nobody is there to hear of it: what was granted would never be given up.
+    if (signal.aborted && !known && reply.ok) void this.#letGo(lock, { flags: 0, died: false });
+    return reply;
+  }
+
+  #newLock(session: Session, q: LockRequest): AgentLock {
+    const key = keyOf(q.lockspace, q.resource);
+    const lock: AgentLock = {
+      ...{ lkid: ++this.#lastLkid, ref: q.ref, session, home: this.#d.homes.use(key) },
+      ...{ bast: q.bast ?? false, granted: undefined, token: undefined, value: undefined },
+      ...{ valueSeq: 0, valueKnown: false, op: q.op, reply: undefined },
+      ...{ pending: undefined, leaving: undefined },
+    };
+    session.locks.set(q.ref, lock);
+    this.#locks.set(lock.lkid, lock);
+    const others = this.#byKey.get(key);
+    if (others) others.add(lock);
+    else this.#byKey.set(key, new Set([lock]));
+    return lock;
+  }
+
+  #drop(lock: AgentLock): void {
+    if (!this.#locks.delete(lock.lkid)) return;
+    const others = this.#byKey.get(lock.home.key);
+    others?.delete(lock);
+    if (others?.size === 0) this.#byKey.delete(lock.home.key);
+    lock.session.locks.delete(lock.ref);
+    this.#d.homes.unuse(lock.home);
+  }
+
+  /** Asks the master, and the next one where that is lost, until there is an outcome. */
+  async #drive(lock: AgentLock, p: Pending, isNew: boolean): Promise<LockOutcome> {
+    const { node, homes } = this.#d;
+    /** A master that may have it queued without this node's knowledge. */
+    let doubt: number | undefined;
+    for (;;) {
+      if (p.withdrawn && (doubt === undefined || lock.home.master !== doubt))
+        return refused(p.withdrawn);
+      const found = homes.find(lock.home);
+      const master = typeof found === 'number' ? found : await this.#orWithdrawn(p, found);
+      if (master === undefined) continue;
+      const reply = await this.#d.ask(master, {
+        ...{ key: lock.home.key, lkid: lock.lkid, op: lock.op, convert: !isNew },
+        ...{ mode: p.mode, flags: p.flags, bast: lock.bast, who: lock.session.who },
+        ...(p.value && { value: p.value }),
+      });
+      if (reply.ok && reply.value.state !== 'queued') return reply.value;
+      if (!reply.ok) {
+        if (reply.errno === 'EREMCHG') homes.wrong(lock.home, master);
+        else if (reply.errno !== 'EHOSTUNREACH') doubt = master;
+        await sleep(node.clock, retryMs);
+        continue;
+      }
+      // Until it is told, or the master is lost. What was told before this reply is there already.
+      while (!p.told && lock.home.master === master && !lock.home.lost)
+        await new Promise<void>((wake) => {
+          p.wake = wake;
+        });
+      if (p.told) return p.told;
+    }
+  }
+
+  #orWithdrawn(p: Pending, found: Promise<number>): Promise<number | undefined> {
+    return new Promise((done) => {
+      p.wake = () => {
+        if (p.withdrawn) done(undefined);
+      };
+      void found.then(done);
+    });
+  }
+
+  #settle(lock: AgentLock, p: Pending, outcome: LockOutcome): LockReply {
+    if (outcome.state !== 'granted') {
+      const errno = outcome.state === 'refused' ? outcome.errno : 'ECANCELED';
+      const detail = outcome.state === 'refused' ? outcome.detail : '';
+      if (lock.granted === undefined) this.#drop(lock);
+      return fail(errno, detail);
+    }
+    const { mode, token, value, valueSeq, valueInvalid, altMode, demoted } = outcome;
+    lock.granted = mode;
+    lock.token = token;
+    lock.valueKnown = (p.flags & flag.VALBLK) !== 0 && !valueInvalid;
+    lock.valueSeq = valueSeq;
+    if (p.flags & flag.VALBLK) lock.value = value ?? p.value;
+    return ok({
+      mode,
+      ...(token && { token: tokenText(token) }),
+      ...(value && { value }),
+      valueInvalid,
+      ...(altMode && { altMode }),
+      ...(demoted && { demoted }),
+    });
+  }
+
+  /** From a master: what became of a queued operation, or what a lock blocks. */
+  told(q: RequestOf<typeof dlm.ops.told>, from: number): void {
+    const lock = this.#locks.get(q.lkid);
+    if (!lock || lock.op !== q.op || lock.home.master !== from) return;
+    if (q.outcome && lock.pending) {
+      lock.pending.told = q.outcome;
+      lock.pending.wake();
+    }
+    if (q.blocking) this.sessions.blocking(lock.session, lock.ref, q.blocking);
+  }
+
+  /** The pending operations there look for another master. */
+  masterLost(num: number): void {
+    this.#d.homes.masterLost(num);
+    for (const lock of this.#locks.values()) if (lock.home.lost) lock.pending?.wake();
+  }
+
+  /** What the new master is to know. What waits is asked for anew; what goes down is down already. */
+  held(key: string): RebuiltLock[] {
+    return [...(this.#byKey.get(key) ?? [])].flatMap((lock) => {
+      const { granted, pending, leaving } = lock;
+      if (granted === undefined) return [];
+      let mode = granted;
+      let { value, valueSeq, valueKnown } = lock;
+      const writing =
+        leaving ?? (pending && rank[pending.mode] <= rank[granted] ? pending : undefined);
+      if (writing && writesValue(granted) && writing.flags & flag.VALBLK && writing.value) {
+        value = writing.value;
+        valueSeq++;
+        valueKnown = true;
+      }
+      if (leaving) mode = 'NL';
+      else if (pending && rank[pending.mode] < rank[granted]) mode = pending.mode;
+      // PR and CW cover CR both, and which of them it has now only the lost master knew.
+      if (pending && granted === 'PR' && pending.mode === 'CW') mode = 'CR';
+      return [
+        {
+          ...{ lkid: lock.lkid, op: pending ? lock.op - 1 || 1 : lock.op, mode, bast: lock.bast },
+          ...(lock.token && { token: lock.token }),
+          ...(value && { value }),
+          ...{ valueSeq, valueKnown: valueKnown || leaving !== undefined, who: lock.session.who },
+        },
+      ];
+    });
+  }
+
+  async unlock(
+    q: RequestOf<typeof dlm.ops.unlock>,
+  ): Promise<Reply<Record<string, never>, 'EBUSY' | 'ENOENT' | 'ESRCH'>> {
+    const lock = this.#find(q);
+    if (!lock.ok) return lock;
+    if (lock.value.pending && !q.force)
+      return fail('EBUSY', 'the lock waits: cancel that first, or use force');
+    await this.#letGo(lock.value, { flags: bitsOf(q.flags), value: q.value, died: false });
+    return ok({});
+  }
+
+  async cancel(
+    q: RequestOf<typeof dlm.ops.cancel>,
+  ): Promise<Reply<Record<string, never>, 'EBUSY' | 'ENOENT' | 'ESRCH'>> {
+    const lock = this.#find(q);
+    if (!lock.ok) return lock;
+    if (!lock.value.pending) return fail('EBUSY', 'nothing is pending');
+    const done = lock.value.pending.done;
+    void this.#withdraw(lock.value, 'ECANCELED');
+    const reply = await done;
+    return !reply.ok && reply.errno === 'ECANCELED'
+      ? ok({})
+      : fail('EBUSY', 'it was over before it could be cancelled');
+  }
+
+  #find(q: { session: string; ref: number }): Reply<AgentLock, 'ENOENT' | 'ESRCH'> {
+    const session = this.sessions.get(q.session);
+    if (!session) return fail('ESRCH', 'the session is over: its locks are lost');
+    const lock = session.locks.get(q.ref);
+    return lock && !lock.leaving ? ok(lock) : fail('ENOENT', `the session has no lock ${q.ref}`);
+  }
+
+  /** Until what is pending is over, one way or the other. */
+  async #withdraw(lock: AgentLock, errno: 'ECANCELED' | 'ETIMEDOUT'): Promise<void> {
+    const p = lock.pending;
+    if (!p || p.withdrawn) return;
+    p.withdrawn = errno;
+    p.wake();
+    while (lock.pending === p && !p.told && !this.#d.node.stopped) {
+      const { master } = lock.home;
+      if (master !== undefined)
+        await this.#d.release(master, {
+          ...{ key: lock.home.key, lkid: lock.lkid, op: lock.op, cancel: errno },
+          ...{ flags: 0, force: false },
+        });
+      if (lock.pending === p && !p.told) await sleep(this.#d.node.clock, retryMs);
+    }
+  }
+
+  /** Gives a lock up at its master, whichever that is by then. */
+  async #letGo(
+    lock: AgentLock,
+    q: { flags: number; value?: Uint8Array | undefined; died: boolean },
+  ): Promise<void> {
+    if (lock.leaving) return;
+    lock.leaving = q;
+    if (lock.pending) {
+      const { done } = lock.pending;
+      void this.#withdraw(lock, 'ECANCELED');
+      await done;
+    }
+    const { node, homes } = this.#d;
+    while (this.#locks.has(lock.lkid) && !node.stopped) {
+      const found = homes.find(lock.home);
+      const master = typeof found === 'number' ? found : await found;
+      const reply = await this.#d.release(master, {
+        ...{ key: lock.home.key, lkid: lock.lkid, op: lock.op, flags: q.flags },
+        ...(q.value && { value: q.value }),
+        ...{ force: true, died: q.died },
+      });
+      if (reply.ok || reply.errno === 'ENOENT') break;
+      if (reply.errno === 'EREMCHG') homes.wrong(lock.home, master);
+      await sleep(node.clock, retryMs);
+    }
+    this.#drop(lock);
+  }
+
+  /** Its client is gone. */
+  #over(session: Session): void {
+    for (const lock of [...session.locks.values()])
+      void this.#letGo(lock, { flags: 0, died: session.died });
+  }
+
+  async close(id: string): Promise<void> {
+    const session = this.sessions.get(id);
+    if (!session) return;
+    this.sessions.end(session, false);
+    await Promise.all(
+      [...session.locks.values()].map(async (lock) => {
+        while (this.#locks.has(lock.lkid) && !this.#d.node.stopped)
+          await sleep(this.#d.node.clock, 1);
+      }),
+    );
+  }
+}
+
+const refused = (errno: 'ECANCELED' | 'ETIMEDOUT'): LockOutcome => ({
+  ...{ state: 'refused', errno },
+  detail: errno === 'ETIMEDOUT' ? 'not granted in the time given' : 'cancelled',
+});

@@ -1,0 +1,13 @@
+// What only the lock manager touches: a record that outlives the service, but not the boot of its node.
+export interface TokenRecord {
+  /** undefined: nothing was saved in this boot. */
+  load(): Promise<Reserved | undefined>;
+  /** Resolves when it is there for the next life of the service. */
+  save(reserved: Reserved): Promise<void>;
+}
+
+/** Tokens of `transid` up to `n` may have been given out. */
+export interface Reserved {
+  readonly transid: number;
+  readonly n: number;
+}

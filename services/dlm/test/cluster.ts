@@ -1,0 +1,270 @@
+// Lock managers of some nodes in one process, on the memory bus, with a membership that the test plays:
+// views are told in whatever order and delay a test wants, and nodedown steps are called as CLMS does.
+import { clms, dlm, type MemberId, ok, type RequestOf, type View } from '@ssi/contracts';
+import { createIcs, type IcsEndpoint, MemoryBus } from '@ssi/ics';
+import { type Clock, noLog, seededRandom } from '@ssi/ports';
+import { createDlm, type Dlm, memoryTokenRecord, type TokenRecord } from '../src/index.ts';
+
+const clock: Clock = {
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  after: (delayMs, fn) => {
+    const timer = setTimeout(fn, Math.min(delayMs, 2 ** 31 - 1));
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
+interface Node {
+  readonly membership: IcsEndpoint;
+  readonly tokens: TokenRecord;
+  dlm: Dlm;
+  ics: IcsEndpoint;
+}
+
+type LockQuery = Partial<RequestOf<typeof dlm.ops.lock>> & { resource: string };
+
+export class Cluster {
+  readonly bus = new MemoryBus();
+  readonly random = seededRandom(1);
+  readonly nodes = new Map<number, Node>();
+  readonly members = new Map<number, { state: 'UP' | 'KCLEANUP' | 'DOWN'; boots: number }>();
+  transid = 10;
+  /** Operations that left each node, from its lock manager to others. */
+  readonly sent: string[] = [];
+  leaseMs = 60_000;
+
+  endpoint(node: number, service: string): IcsEndpoint {
+    return createIcs({
+      ...{ node, service, clock, random: this.random, checkReplies: true },
+      transports: [this.bus.transport({ node, service })],
+    });
+  }
+
+  life(num: number): MemberId {
+    const bootCount = this.members.get(num)?.boots ?? 1;
+    const bootId = `${num}`.repeat(8).slice(0, 8) + `${bootCount}`.padStart(8, '0');
+    return { num, incarnation: { bootCount, bootId } };
+  }
+
+  view(): View {
+    const facts = {
+      ...{ addresses: [], cpus: 1, memBytes: 1, kernel: 'x', arch: 'x64', cpuFlags: [] },
+      ...{ native: false, heartbeatPorts: { udp: 0, tcp: 0 }, versions: {} },
+    };
+    const members = [...this.members].map(([num, { state }]) => ({
+      ...{ num, name: `n${num}`, state, facts },
+      incarnation: this.life(num).incarnation,
+    }));
+    members.sort((a, b) => a.num - b.num);
+    const first = members.find((m) => m.state === 'UP')?.num ?? 1;
+    return { transid: this.transid, term: 1, master: first, members, keyServices: {}, pidBits: 16 };
+  }
+
+  /** Nodes come UP in one transition. */
+  async start(...nums: number[]): Promise<void> {
+    for (const num of nums) {
+      const boots = (this.members.get(num)?.boots ?? 0) + 1;
+      this.members.set(num, { state: 'UP', boots });
+    }
+    this.transid++;
+    await Promise.all(nums.map((num) => this.#boot(num)));
+    this.tell();
+  }
+
+  async #boot(num: number): Promise<void> {
+    const membership = this.endpoint(num, 'clms');
+    membership.serve(clms, {
+      attach: () => {
+        const view = this.view();
+        membership.setView(view, this.life(num));
+        return ok({ view, self: this.life(num), leased: true, cluster: 'test' });
+      },
+      confirm: () => ok({ transid: this.transid, leaseMs: this.leaseMs }),
+    });
+    const tokens = memoryTokenRecord();
+    this.nodes.set(num, { membership, tokens, ...(await this.#startDlm(num, tokens)) });
+  }
+
+  async #startDlm(num: number, tokens: TokenRecord) {
+    const ics = this.endpoint(num, 'dlm');
+    const service = createDlm({
+      ics: this.#counted(ics),
+      clock,
+      log: noLog,
+      tokens,
+      servicePid: 0,
+      tcp: [],
+    });
+    await service.start();
+    return { ics, dlm: service };
+  }
+
+  #counted(ics: IcsEndpoint): IcsEndpoint {
+    const count = (op: string, to: number): void => {
+      if (to !== ics.self.node) this.sent.push(`${ics.self.node} ${op} ${to}`);
+    };
+    return {
+      ...ics,
+      call: (contract, op, to, request, options) => {
+        count(op, to);
+        return ics.call(contract, op, to, request, options);
+      },
+      send: (contract, op, to, request, options) => {
+        count(op, to);
+        ics.send(contract, op, to, request, options);
+      },
+    };
+  }
+
+  /** The service alone dies and is started again. */
+  async restart(num: number): Promise<void> {
+    const node = this.#node(num);
+    node.dlm.stop();
+    await node.ics.close();
+    Object.assign(node, await this.#startDlm(num, node.tokens));
+  }
+
+  tell(...nums: number[]): void {
+    const view = this.view();
+    for (const num of nums.length > 0 ? nums : this.nodes.keys())
+      this.#node(num).membership.send(dlm, 'view', num, {
+        view,
+        self: this.life(num),
+        leased: true,
+      });
+  }
+
+  /** A node dies; the others go through view and steps. */
+  async kill(num: number): Promise<void> {
+    const node = this.#node(num);
+    this.nodes.delete(num);
+    node.dlm.stop();
+    await Promise.all([node.ics.close(), node.membership.close()]);
+    await this.exclude(num);
+  }
+
+  async exclude(num: number): Promise<void> {
+    const member = this.members.get(num);
+    if (!member) throw new Error(`no node ${num}`);
+    const dead = [this.life(num)];
+    member.state = 'KCLEANUP';
+    this.transid++;
+    this.tell();
+    await Promise.all(
+      [...this.nodes].map(async ([n, { membership }]) => {
+        const q = { transid: this.transid, dead };
+        const reply = await membership.call(dlm, 'nodedown', n, q, { timeoutMs: 10_000 });
+        if (!reply.ok) throw new Error(`nodedown at ${n}: ${reply.errno} ${reply.detail}`);
+      }),
+    );
+    member.state = 'DOWN';
+    this.transid++;
+    this.tell();
+  }
+
+  #node(num: number): Node {
+    const node = this.nodes.get(num);
+    if (!node) throw new Error(`node ${num} does not run`);
+    return node;
+  }
+
+  async counters(num: number): Promise<Record<string, number>> {
+    const reply = await this.#node(num).membership.call(dlm, 'status', num, {});
+    if (!reply.ok) throw new Error(reply.detail);
+    return reply.value.counters;
+  }
+
+  async list(num: number) {
+    const client = this.endpoint(0, 'lister');
+    const reply = await client.call(dlm, 'list', num, {});
+    await client.close();
+    if (!reply.ok) throw new Error(reply.detail);
+    return reply.value.resources;
+  }
+
+  async client(node: number): Promise<Client> {
+    const client = new Client(this, node);
+    await client.open();
+    return client;
+  }
+
+  async stop(): Promise<void> {
+    for (const { dlm: service, ics, membership } of this.nodes.values()) {
+      service.stop();
+      await Promise.all([ics.close(), membership.close()]);
+    }
+  }
+}
+
+let clients = 0;
+
+/** A session, by the bare operations. */
+export class Client {
+  readonly ics: IcsEndpoint;
+  readonly node: number;
+  readonly session: string;
+  readonly blocking: string[] = [];
+  readonly #ops = new Map<number, number>();
+  #after = 0;
+  over: string | undefined;
+
+  constructor(cluster: Cluster, node: number) {
+    this.node = node;
+    this.session = `${++clients}`.padStart(16, '0');
+    this.ics = cluster.endpoint(0, `client_${clients}`);
+  }
+
+  async open(): Promise<void> {
+    for (;;) {
+      const q = { session: this.session, open: true, after: 0 };
+      const reply = await this.ics.call(dlm, 'asts', this.node, q);
+      if (reply.ok) break;
+      if (reply.errno !== 'EAGAIN') throw new Error(`${reply.errno} ${reply.detail}`);
+    }
+    void this.#follow();
+  }
+  async #follow(): Promise<void> {
+    for (;;) {
+      const q = { session: this.session, after: this.#after };
+      const reply = await this.ics.call(dlm, 'asts', this.node, q);
+      if (!reply.ok) {
+        this.over = reply.errno;
+        return;
+      }
+      for (const { seq, ref, mode } of reply.value.blocking) {
+        this.#after = Math.max(this.#after, seq);
+        this.blocking.push(`${ref} ${mode}`);
+      }
+    }
+  }
+
+  /** `op` counts by itself. */
+  lock(ref: number, q: LockQuery) {
+    const op = q.op ?? (this.#ops.get(ref) ?? 0) + 1;
+    this.#ops.set(ref, op);
+    const request = { lockspace: 'ls', mode: 'EX' as const, ...q, session: this.session, ref, op };
+    return this.ics.call(dlm, 'lock', this.node, request, { timeoutMs: 20_000 });
+  }
+  unlock(ref: number, q: Partial<RequestOf<typeof dlm.ops.unlock>> = {}) {
+    return this.ics.call(dlm, 'unlock', this.node, { ...q, session: this.session, ref });
+  }
+  cancel(ref: number) {
+    return this.ics.call(dlm, 'cancel', this.node, { session: this.session, ref });
+  }
+  async close(): Promise<void> {
+    await this.ics.call(dlm, 'close', this.node, { session: this.session });
+    await this.ics.close();
+  }
+}
+
+/** Until it holds; the time is for a machine that has other things to do. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`not within 10 s: ${what}`);
+    await new Promise((done) => setTimeout(done, 5));
+  }
+}
