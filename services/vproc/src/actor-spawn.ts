@@ -89,7 +89,11 @@ export class ActorSpawns {
     const number = await node.deps.ports.guard.holdAny();
     if (!number.ok) return fail(number.errno === 'EAGAIN' ? 'EAGAIN' : 'EIO', number.detail);
     const ref = { pid: number.value, birth: actors.nextBirth() };
-    await actors.expect({ ...ref, ...q });
+    const expected = await actors.expect({ ...ref, ...q });
+    if (!expected.ok) {
+      await node.deps.ports.guard.release(ref.pid);
+      return expected;
+    }
     const made = await ask(ref);
     if (!made.ok) {
       // It may have been made all the same.

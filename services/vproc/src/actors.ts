@@ -129,15 +129,28 @@ export class Actors {
   }
 
   /** On record before the host hears of it: what it runs and is not on record is a stranger. */
-  async expect(q: { pid: number; birth: number; uid: number; type: string }): Promise<void> {
-    const host = this.host?.bootId ?? '';
-    const entry: KnownActor = { ...q, host, state: 'frozen', coming: true };
+  async expect(q: {
+    pid: number;
+    birth: number;
+    uid: number;
+    type: string;
+  }): Promise<Reply<undefined, 'EIO'>> {
+    // Not the host that was heard last: the call may come to the next one, which has not told of itself yet.
+    const entry: KnownActor = { ...q, host: '', state: 'frozen', coming: true };
     this.known.set(q.pid, entry);
-    await this.store(entry);
+    const written = await this.write(entry);
+    if (written.ok) return ok();
+    this.known.delete(q.pid);
+    return fail('EIO', `the actor's record was not written: ${written.detail}`);
   }
-  private async store({ pid, birth, host, uid, type }: KnownActor): Promise<void> {
+  private write({ pid, birth, host, uid, type }: KnownActor) {
     const record: StoredActor = { pid, birth, host, uid, type };
-    await this.deps.records.write(recordKey(pid), record);
+    return this.deps.records.write(recordKey(pid), record);
+  }
+  /** Of an actor that is here already: asked again until it is written, or is not so any more. */
+  private async store(entry: KnownActor): Promise<void> {
+    const stale = (): boolean => this.known.get(entry.pid) !== entry;
+    await untilDone<unknown>(this, 'an actor', async () => (stale() ? ok() : this.write(entry)));
   }
   /** It is there. `info`: as its image said. */
   async arrived(q: Ref, info?: ActorInfo): Promise<void> {
@@ -150,7 +163,9 @@ export class Actors {
   async forget(q: Ref): Promise<void> {
     if (this.known.get(q.pid)?.birth !== q.birth) return;
     this.known.delete(q.pid);
-    await this.deps.records.remove(recordKey(q.pid));
+    await untilDone<unknown>(this, 'the record of an actor', async () =>
+      this.known.has(q.pid) ? ok() : this.deps.records.remove(recordKey(q.pid)),
+    );
   }
 
   /** The host's word. Idempotent. */

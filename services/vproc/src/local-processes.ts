@@ -93,7 +93,7 @@ export class LocalProcesses {
     for (const { record } of stored) {
       const id = record as StoredIdentity;
       if (typeof id.pid !== 'number') continue;
-      if (id.ended) this.keepExit(id.ended);
+      if (id.ended) this.keepEnd(id, id.ended);
       else if (id.intended) intended.push(id);
       else this.identities.set(refKey(id), id);
     }
@@ -214,7 +214,6 @@ export class LocalProcesses {
   }
 
   private end(entry: ExecEntry, status: ExitStatus): OriginEntry {
-    remember(this.reported, refKey(entry), exitsMax);
     const exited: OriginEntry = {
       ...toOriginEntry(entry, this.node.num, 'exited'),
       exit: status,
@@ -224,14 +223,16 @@ export class LocalProcesses {
       table.delete(entry.pid);
       this.table = table;
     }
-    this.keepExit(exited);
+    this.keepEnd(entry, exited);
     const stored = this.identities.get(refKey(entry));
     if (stored) this.storeEnd(stored, exited);
     this.onEnd(entry, status);
     return exited;
   }
 
-  private keepExit(exited: OriginEntry): void {
+  /** From now on nobody under this reference lives: an actor's host may still speak of it. */
+  private keepEnd(ref: ProcessRef, exited: OriginEntry): void {
+    remember(this.reported, refKey(ref), exitsMax);
     this.exits.delete(exited.pid);
     this.exits.set(exited.pid, exited);
     for (const oldest of this.exits.keys()) {

@@ -3,7 +3,7 @@
 import { fail, type OriginEntry, ok, type Reply, vproc } from '@ssi/contracts';
 import { type CallContext, sleep } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
-import { insist, untilAnswered } from './backoff.ts';
+import { insist, untilAnswered, untilDone } from './backoff.ts';
 import { moveAddress } from './floating-addresses.ts';
 import type { MoveFailure, SourceEvent } from './machine.ts';
 import { sourceMayResume } from './migrate.ts';
@@ -262,6 +262,8 @@ export function commitSteps(move: SourceMove) {
         await sendTheRest(move);
         await kill();
       }
+      // A restart that found it committed hid the numbers: somebody else may have them from now on.
+      parts.local.show(pids.filter((pid) => !parts.stubs.has(pid)));
       parts.holds.departed(moveId);
       if (owner !== undefined) {
         parts.streamsMoved(owner, peer());
@@ -271,7 +273,8 @@ export function commitSteps(move: SourceMove) {
     await closeStream(gone);
     parts.removeImages(moveId);
     if (move.sent || gone) await ports.criu.cleanUp();
-    await ports.records.remove(moveId);
+    // Until then the process may not come back: a restart would take the record for a move under way.
+    await untilDone(node, 'the record of a move', () => ports.records.remove(moveId));
     if (!gone) await parts.local.refresh();
   }
   async function closeStream(gently: boolean): Promise<void> {

@@ -130,7 +130,10 @@ async function dumpedTasks(
 ): Promise<Reply<MoveTask[], 'ECANCELED'>> {
   const { local } = move.parts;
   const surveyed = new Map(move.record.tasks.map((t) => [t.pid, t]));
-  if (dumped.tasks.some((d) => !surveyed.has(d.pid))) await local.refresh();
+  if (move.program || dumped.tasks.some((d) => !surveyed.has(d.pid))) await local.refresh();
+  // What a dump takes along would end with the halted program here.
+  const left = move.program && [...local.table.values()].find((e) => e.ppid === move.record.root);
+  if (left) return fail('ECANCELED', `it forked ${left.pid} meanwhile, which would stay`);
   const tasks: MoveTask[] = [];
   for (const { pid } of dumped.tasks) {
     const entry = local.table.get(pid);

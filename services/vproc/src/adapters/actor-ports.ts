@@ -278,7 +278,8 @@ class ActorMover implements Criu {
     const birth = actors.nextBirth();
     const id = { pid: request.root, birth };
     await this.guard.stand(request.root);
-    await actors.expect({ ...id, uid: 0, type: '' });
+    const expected = await actors.expect({ ...id, uid: 0, type: '' });
+    if (!expected.ok) return fail('ECANCELED', expected.detail);
     for (let offset = 0; offset < image.length; offset += actorPieceMax) {
       const data = image.subarray(offset, offset + actorPieceMax);
       const piece = { ...id, moveId: request.moveId, offset, totalBytes: image.length, data };
