@@ -1,74 +1,9 @@
 // What seeds have found, as short scenarios of their own: each failed before it was mended.
 import assert from 'node:assert/strict';
-import { type Reply, vproc } from '@ssi/contracts';
-import { createIcs, type IcsEndpoint } from '@ssi/ics';
+import { vproc } from '@ssi/contracts';
 import { goodLink } from '@ssi/sim';
 import { expect, test } from 'vitest';
-import { CopiesChecker } from './checkers/copies.ts';
-import { unsettled } from './checkers/settled.ts';
-import { ViewsChecker } from './checkers/views.ts';
-import { SimCluster } from './cluster.ts';
-import { World } from './world.ts';
-
-interface Scene {
-  readonly world: World;
-  readonly cluster: SimCluster;
-  readonly client: IcsEndpoint;
-  /** Lets time pass. */
-  pass(ms: number): Promise<void>;
-  /** Lets time pass until the answer is there. */
-  answer<T>(call: Promise<Reply<T>>): Promise<Reply<T>>;
-  atRest(): string | undefined;
-}
-
-async function formed(seed: number): Promise<Scene> {
-  const world = new World(seed);
-  const cluster = new SimCluster({ world, nodes: 3 });
-  const views = new ViewsChecker(cluster);
-  const copies = new CopiesChecker(cluster);
-  world.clock.afterEach = () => {
-    views.afterEach();
-    copies.afterEach();
-  };
-  const self = { node: 0, service: 'c1' };
-  const life = cluster.clientLife('c1');
-  const transports = [world.bus.transport(self, 0, life)];
-  const client = createIcs({
-    ...self,
-    clock: life.clock,
-    random: world.random('c1'),
-    transports,
-  });
-  const pass = (ms: number): Promise<void> => world.clock.run(world.clock.nowMs() + ms);
-  const scene: Scene = {
-    world,
-    cluster,
-    client,
-    pass,
-    async answer(call) {
-      let reply: Awaited<typeof call> | undefined;
-      void call.then((r) => {
-        reply = r;
-      });
-      for (let i = 0; i < 1_000 && !reply; i++) await pass(20);
-      assert(reply, 'no answer in 20 s');
-      return reply;
-    },
-    atRest: () => unsettled(cluster, views),
-  };
-  cluster.start();
-  await pass(3_000);
-  assert.equal(scene.atRest(), undefined);
-  return scene;
-}
-
-const program = { argv: ['count', 't1'], env: {}, cwd: '/', uid: 0, gid: 0 };
-
-async function started(scene: Scene, node: number): Promise<number> {
-  const reply = await scene.answer(scene.client.call(vproc, 'run', node, program));
-  assert(reply.ok);
-  return reply.value.pid;
-}
+import { formed, program, started } from './scene.ts';
 
 test('vproc: two moves of one process asked for at once: one is EBUSY, one copy runs', async () => {
   const scene = await formed(1);
@@ -130,4 +65,54 @@ test('vproc: a child forked between negotiation and freeze moves with its parent
   const where = await scene.answer(scene.client.call(vproc, 'where', 1, { pid: child.pid }));
   assert(where.ok);
   expect(where.value.entry).toMatchObject({ node: 2, hop: 1, phase: 'live' });
+});
+
+test('vproc: the record of a move that is over cannot be removed at once: a restart ends nobody who came back', async () => {
+  const scene = await formed(5);
+  const node = scene.cluster.node(2);
+  const pid = await started(scene, 2);
+  node.machine.failing.set('records.remove', 1);
+  const moved = scene.client.call(vproc, 'migrate', 2, { pid, to: 1, uid: 0 });
+  assert((await scene.answer(moved)).ok);
+  const back = scene.client.call(vproc, 'migrate', 1, { pid, to: 2, uid: 0 });
+  assert((await scene.answer(back)).ok);
+  node.killService('vproc', 'the test');
+  await scene.pass(3_000);
+  expect(node.machine.processes.get(pid)?.state).toBe('running');
+  assert.equal(scene.atRest(), undefined);
+});
+
+test('vproc: killed when a move is committed, it does not pass over the next user of the number', async () => {
+  const scene = await formed(6);
+  const node = scene.cluster.node(1);
+  const pid = await started(scene, 1);
+  node.failpoints.set('move.source.committed', 'service');
+  void scene.client.call(vproc, 'migrate', 1, { pid, to: 3, uid: 0 });
+  await scene.pass(3_000);
+  scene.cluster.node(3).machine.signal(pid, 9);
+  await scene.pass(500);
+  node.machine.start({ pid, command: 'another' });
+  await scene.pass(500);
+  const where = await scene.answer(scene.client.call(vproc, 'where', 1, { pid }));
+  assert(where.ok);
+  expect(where.value.entry).toMatchObject({ node: 1, phase: 'live' });
+});
+
+test('vproc: rexec: what the program forked since it was looked at is not killed with it', async () => {
+  const scene = await formed(7);
+  const node = scene.cluster.node(1);
+  const pid = await started(scene, 1);
+  scene.world.net.setQuality(1, 2, { ...goodLink, delayMs: [60, 61] });
+  const request = { pid, to: 2, argv: ['count', 'again'], env: {}, uid: 0 };
+  const replaced = scene.client.call(vproc, 'rexec', 1, request);
+  const reserved = scene.cluster.node(2).machine.images;
+  for (let i = 0; i < 200 && reserved.size === 0; i++) await scene.pass(2);
+  const child = node.machine.fork(pid);
+  assert(child && node.machine.processes.get(pid)?.state === 'running', 'halted too early');
+  const reply = await scene.answer(replaced);
+  expect(reply.ok ? 'ok' : reply.errno).toBe('ECANCELED');
+  scene.world.net.heal();
+  await scene.pass(2_000);
+  expect([...node.machine.processes.keys()]).toEqual([pid, child.pid]);
+  assert.equal(scene.atRest(), undefined);
 });

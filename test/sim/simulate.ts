@@ -2,6 +2,7 @@
 // a bounded time to come to rest. What it returns can be compared and read.
 import { ActorWork } from './actor-work.ts';
 import { ActorsChecker } from './checkers/actors.ts';
+import { Changes } from './checkers/changes.ts';
 import type { Checker } from './checkers/checker.ts';
 import { CopiesChecker } from './checkers/copies.ts';
 import { ExcludedChecker } from './checkers/excluded.ts';
@@ -72,13 +73,16 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     probes,
     mailbox,
   ];
-  const looks = checkers.filter((c) => c.afterEach !== undefined);
+  const changes = new Changes(cluster);
+  const always = checkers.filter((c) => c.afterEach !== undefined);
+  const onChange = checkers.filter((c) => c.afterChange !== undefined);
   world.clock.afterEach = () => {
-    for (const c of looks) c.afterEach?.();
+    for (const c of always) c.afterEach?.();
+    if (changes.look()) for (const c of onChange) c.afterChange?.();
     if (world.violation) throw world.violation;
   };
   const { clients = 2, plant } = options;
-  const workload = new Workload({ cluster, losses, probes, clients, plant });
+  const workload = new Workload({ cluster, losses, probes, mailbox, clients, plant });
   const actors = new ActorWork(cluster, mailbox, workload.tally);
   const faults =
     options.faults ??
@@ -110,15 +114,17 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
 
   let failure: string | undefined;
   let checker: string | undefined;
+  // Where nobody waits for it: a service that throws would end its process.
+  const thrown = (error: unknown): void => world.violated('crash', stackOf(error));
+  process.on('unhandledRejection', thrown);
   try {
     await body();
   } catch (error) {
     checker = error instanceof Violation ? error.checker : 'crash';
-    failure =
-      error instanceof Violation
-        ? error.message
-        : ((error instanceof Error ? error.stack : undefined) ?? String(error));
+    failure = error instanceof Violation ? error.message : stackOf(error);
     world.journal.event('checker', failure);
+  } finally {
+    process.off('unhandledRejection', thrown);
   }
   return {
     seed,
@@ -132,6 +138,9 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     transcript: world.journal.lines(),
   };
 }
+
+const stackOf = (error: unknown): string =>
+  (error instanceof Error ? error.stack : undefined) ?? String(error);
 
 async function rest(world: World, cluster: SimCluster, views: ViewsChecker): Promise<void> {
   const endMs = world.clock.nowMs() + restMs;

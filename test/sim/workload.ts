@@ -12,6 +12,7 @@ import {
 import { createIcs, type IcsEndpoint } from '@ssi/ics';
 import { sleep } from '@ssi/ports';
 import type { Life, SimRandom } from '@ssi/sim';
+import type { ActorsChecker } from './checkers/actors.ts';
 import type { LossesChecker } from './checkers/losses.ts';
 import type { ProbesChecker } from './checkers/probes.ts';
 import type { SimCluster } from './cluster.ts';
@@ -26,6 +27,7 @@ export interface WorkloadOptions {
   readonly cluster: SimCluster;
   readonly losses: LossesChecker;
   readonly probes: ProbesChecker;
+  readonly mailbox: ActorsChecker;
   readonly clients: number;
   readonly plant?: Plant | undefined;
 }
@@ -152,7 +154,11 @@ export class Workload {
     const origin = this.origin(pid);
     if (origin === undefined) return;
     const signal = this.#random.chance(0.5) ? 15 : 0;
-    if (signal !== 0) this.#o.losses.mayEnd(pid, `signal ${signal}`);
+    if (signal !== 0) {
+      this.#o.losses.mayEnd(pid, `signal ${signal}`);
+      // The number may be an actor's by now: the program's node is out, and nobody has killed it there yet.
+      this.#o.mailbox.mayEnd(pid);
+    }
     const reply = await ics.call(vproc, 'signal', origin, { pid, signal, uid: 0 });
     this.#note(ics, `signal ${pid} ${signal}`, reply);
   }

@@ -198,7 +198,7 @@ export class Life {
  */
 const never: unknown = new Proxy(() => {}, {
   get: (_, key) => {
-    if (key === 'then') return () => {};
+    if (key === 'then') return () => never;
     if (key === Symbol.iterator) return () => [][Symbol.iterator]();
     if (key === Symbol.toPrimitive) return () => 0;
     return never;

@@ -84,10 +84,15 @@ export class SimBus {
 
   #call(from: Listener | undefined, out: Outgoing): void {
     if (!this.#up || !from?.life.alive) return;
+    // Of a frame that the net doubles: whether somebody has it is certain with the first copy.
+    let taken: boolean | undefined;
     this.#net.send(from.host, brokerHost, () => {
-      if (!this.#up) return;
+      if (!this.#up || taken === false) return;
       const server = this.#servers.get(`${out.to}/${out.contract}`);
+      const first = taken === undefined;
+      taken ??= server !== undefined;
       if (!server) {
+        if (!first) return;
         this.#net.send(brokerHost, from.host, () =>
           from.life.run(() => from.receiver.unreachable('nats', out.tag)),
         );

@@ -60,9 +60,14 @@ export class SimDirect {
           queueMicrotask(refused);
           return;
         }
+        let taken: boolean | undefined;
         this.#net.send(host, out.to, () => {
+          if (taken === false) return;
           const peer = this.#listeners.get(to);
+          const first = taken === undefined;
+          taken ??= peer?.receiver !== undefined;
           if (!peer?.receiver) {
+            if (!first) return;
             this.#net.send(out.to, host, refused);
             return;
           }

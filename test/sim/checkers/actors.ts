@@ -44,6 +44,10 @@ export class ActorsChecker implements Checker {
   started(pid: number): void {
     this.#started.add(pid);
   }
+  /** Somebody signals it: from now on nobody minds whether it is there. */
+  mayEnd(pid: number): void {
+    if (this.#started.has(pid)) this.#lose(pid);
+  }
 
   /** The sender of `event` was told that it counts. */
   acknowledged(pid: number, { name, n }: TallyEvent, answer: unknown, kind: 'ask' | 'send'): void {

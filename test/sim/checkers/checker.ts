@@ -4,6 +4,8 @@ export interface Checker {
   readonly name: string;
   /** After each event of the world: must be cheap. */
   afterEach?(): void;
+  /** After each event that changed what runs on which machine. */
+  afterChange?(): void;
   /** When everything has been healed and had time to settle. */
   atEnd?(): void;
 }

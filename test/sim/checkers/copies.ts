@@ -13,7 +13,7 @@ export class CopiesChecker implements Checker {
     this.#cluster = cluster;
   }
 
-  afterEach(): void {
+  afterChange(): void {
     this.#runs.clear();
     for (const { num, machine, halted } of this.#cluster.nodes) {
       if (machine.dead || machine.frozen || halted) continue;

@@ -1,6 +1,7 @@
 // A key service has one active instance at most, over all machines; each begins with an epoch above all
 // that were before it; and when everything is at rest there is one.
 import type { SimCluster } from '../cluster.ts';
+import type { SimNode } from '../node.ts';
 import { Violation } from '../world.ts';
 import type { Checker } from './checker.ts';
 
@@ -14,33 +15,34 @@ export class KeyServiceChecker implements Checker {
     this.#cluster = cluster;
   }
 
-  #active(): { num: number; epoch: number }[] {
-    return this.#cluster.nodes.flatMap((node) => {
-      const alive = node.up && node.lives.get('dlm')?.alive && !node.halted;
-      const epoch = alive ? node.keyRole?.epoch() : undefined;
-      return epoch === undefined ? [] : [{ num: node.num, epoch }];
-    });
-  }
-
   afterEach(): void {
-    const [one, other] = this.#active();
-    if (one && other)
-      throw new Violation(
-        this.name,
-        `on node ${one.num} (epoch ${one.epoch}) and node ${other.num} (epoch ${other.epoch})`,
-      );
-    if (!one || (one.epoch === this.#newest && one.num === this.#of)) return;
-    if (one.epoch <= this.#newest)
-      throw new Violation(
-        this.name,
-        `node ${one.num} begins epoch ${one.epoch} after ${this.#newest} of node ${this.#of}`,
-      );
-    this.#newest = one.epoch;
-    this.#of = one.num;
+    let active: SimNode | undefined;
+    for (const node of this.#cluster.nodes) {
+      const epoch = epochOf(node);
+      if (epoch === undefined) continue;
+      if (active)
+        throw new Violation(
+          this.name,
+          `on node ${active.num} (epoch ${epochOf(active)}) and node ${node.num} (epoch ${epoch})`,
+        );
+      active = node;
+      if (epoch === this.#newest && node.num === this.#of) continue;
+      if (epoch <= this.#newest)
+        throw new Violation(
+          this.name,
+          `node ${node.num} begins epoch ${epoch} after ${this.#newest} of node ${this.#of}`,
+        );
+      this.#newest = epoch;
+      this.#of = node.num;
+    }
   }
 
   atEnd(): void {
-    if (this.#active().length === 0)
+    if (!this.#cluster.nodes.some((node) => epochOf(node) !== undefined))
       throw new Violation(this.name, 'nobody, though all is at rest');
   }
 }
+
+/** The epoch in which this node's instance serves. */
+const epochOf = (node: SimNode): number | undefined =>
+  node.up && !node.halted && node.lives.get('dlm')?.alive ? node.keyRole?.epoch() : undefined;

@@ -57,7 +57,7 @@ export class LossesChecker implements Checker {
     for (const p of this.#programs.values()) if (p.pid === pid && !p.gone) p.mayEnd = why;
   }
 
-  afterEach(): void {
+  afterChange(): void {
     for (const set of this.#found.values()) set.clear();
     this.#running.clear();
     for (const node of this.#cluster.nodes) {
