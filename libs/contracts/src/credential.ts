@@ -27,6 +27,11 @@ export const credential = z.object({
   encrypt: z.object({ machine: z.string().optional() }).optional(),
   /** The node's own, with its key, PEM; a person has none. */
   certificate: z.object({ pem: z.string(), key: z.string() }).optional(),
+  /** Of a membership: what heartbeats are proven with, 32 bytes, hex; the same on every node. [RFC 2104] */
+  heartbeatKey: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
 });
 export type Credential = z.infer<typeof credential>;
 

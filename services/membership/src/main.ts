@@ -92,6 +92,7 @@ const heartbeats = await openHeartbeats({
   random,
   log,
   portsFile: `${env.nodeDir}/heartbeat-ports.json`,
+  key: credential.value?.heartbeatKey,
   isRevoked: (bootId) => revoked.includes(bootId),
 });
 const membership = await createMembership({

@@ -1,7 +1,7 @@
 // Gives credentials out and takes them back, where the cluster was started: keeps the register and the
 // users of the bus, which the server reads again at a signal. A key that is struck out is cut off there
 // and then. [nats-server: configuration reload]
-import { X509Certificate } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { type ClusterFile, connect } from '@ssi/client';
 import {
@@ -30,6 +30,7 @@ export const natsLog = (clusterDir: string): string => `${clusterDir}/nats.log`;
 export const usersPath = (clusterDir: string): string => `${authorityDir(clusterDir)}/users.conf`;
 /** Key and certificate of the bus, and of who takes joining nodes in. */
 export const busKeyPath = (clusterDir: string): string => `${authorityDir(clusterDir)}/bus.key`;
+const heartbeatKeyPath = (dir: string): string => `${authorityDir(dir)}/heartbeat.key`;
 export const busCertificatePath = (dir: string): string => `${authorityDir(dir)}/bus.crt`;
 
 /** False where the bus is somebody else's: who may what there is theirs to say. */
@@ -104,14 +105,18 @@ export async function admitNode(
   cluster: Cluster,
   clusterDir: string,
   q: { num: number; keys: Readonly<Record<string, string>>; publicKey: string; user: string },
-): Promise<{ certificate: string; person: string }> {
+): Promise<{ certificate: string; heartbeatKey: string; person: string }> {
   const certificate = await certifyNode(clusterDir, cluster.name, q.num, q.publicKey);
   await enter(cluster, clusterDir, [
     ...nodeHolders(q.num, q.keys, certificate),
     { node: 0, service: onlooker, key: q.user, name: nodeUser(q.num) },
   ]);
-  return { certificate, person: onlooker };
+  return { certificate, heartbeatKey: heartbeatKeyOf(clusterDir), person: onlooker };
 }
+
+/** What the nodes prove their heartbeats to each other with. */
+const heartbeatKeyOf = (clusterDir: string): string =>
+  readFileSync(heartbeatKeyPath(clusterDir), 'utf8');
 
 /** Nodes of this machine: keys, certificates and files. */
 async function makeNodes(
@@ -126,6 +131,7 @@ async function makeNodes(
     const encrypt = encryptionFor(cluster);
     writeNodeCredentials(clusterDir, keys, {
       ...{ cluster: cluster.name, num, ca, certificate, encrypt },
+      heartbeatKey: heartbeatKeyOf(clusterDir),
     });
     return nodeHolders(num, publicKeys(keys), certificate);
   });
@@ -190,6 +196,7 @@ export async function issueFirst(
   const cluster = { ...known, isOpen };
   mkdirSync(authorityDir(clusterDir), { recursive: true, mode: 0o700 });
   await createCa(clusterDir, cluster.name);
+  writeFileSync(heartbeatKeyPath(clusterDir), randomBytes(32).toString('hex'), { mode: 0o600 });
   const bus = createKeys();
   writeFileSync(busKeyPath(clusterDir), bus.key, { mode: 0o600 });
   const certificate = await certifyBus(clusterDir, cluster.name, bus.publicKey);

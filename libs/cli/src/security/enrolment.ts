@@ -31,6 +31,8 @@ const enrolled = z.object({
   pidBits: z.union([z.literal(14), z.literal(16)]),
   ca: z.string(),
   certificate: z.string(),
+  /** As in `Credential`. */
+  heartbeatKey: z.string(),
   /** Principal of the person there. */
   person: z.string(),
 });

@@ -3,7 +3,7 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { createUser } from '@nats-io/nkeys';
-import type { Credential } from '@ssi/contracts';
+import { type Credential, clms } from '@ssi/contracts';
 import { createKeys } from './certificates.ts';
 import { nodeServices } from './register.ts';
 
@@ -59,6 +59,7 @@ export function writeNodeCredentials(
     ca: string;
     certificate: string;
     encrypt?: Credential['encrypt'];
+    heartbeatKey?: string | undefined;
   },
 ): void {
   for (const [service, { seed }] of Object.entries(keys.services))
@@ -67,5 +68,6 @@ export function writeNodeCredentials(
       ...(q.nats !== undefined && { nats: q.nats }),
       encrypt: q.encrypt,
       certificate: { pem: q.certificate, key: keys.key },
+      ...(service === clms.name && { heartbeatKey: q.heartbeatKey }),
     });
 }

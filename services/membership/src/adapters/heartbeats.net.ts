@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { type HeartbeatMessage, heartbeatMessage } from '../messages.ts';
 import type { HeartbeatPeer, Heartbeats } from '../ports.ts';
 import { FirstCopy } from './first-copy.ts';
+import { hmacSeal, noSeal } from './seal.ts';
 
 const packet = z.tuple([z.int(), z.string(), z.int(), heartbeatMessage]);
 const reconnectMs = 250;
@@ -32,12 +33,15 @@ export async function openHeartbeats(q: {
    * over listens on the same ones. Absent: any free ones.
    */
   portsFile?: string;
+  /** 32 bytes, hex: what every heartbeat is proven with, on every way. Absent: they prove nothing. */
+  key?: string | undefined;
   /** Boot id of a life that is not to be heard any more, whatever it says. */
   isRevoked?: (bootId: string) => boolean;
 }): Promise<Heartbeats> {
   const { cluster, num, nats, clock, log } = q;
   const channel = q.random.hex(8);
   const self: Endpoint = { node: num, service: 'clms' };
+  const seal = q.key === undefined ? noSeal : hmacSeal(q.key);
   const copies = new FirstCopy();
   let handler: (message: HeartbeatMessage) => void = () => {};
   let peers = new Map<number, HeartbeatPeer>();
@@ -49,7 +53,8 @@ export async function openHeartbeats(q: {
   function receive(bytes: Uint8Array | string, claimed?: number): void {
     let decoded: unknown;
     try {
-      decoded = JSON.parse(typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString());
+      const sealed = typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString();
+      decoded = JSON.parse(seal.open(sealed) ?? '');
     } catch {
       return;
     }
@@ -117,7 +122,7 @@ export async function openHeartbeats(q: {
     },
     send(to, message) {
       if (closed) return;
-      const text = JSON.stringify([num, channel, ++seq, message]);
+      const text = seal.close(JSON.stringify([num, channel, ++seq, message]));
       const peer = peers.get(to);
       for (const host of peer?.addresses ?? []) {
         if (peer && peer.ports.udp > 0) udp.send(text, peer.ports.udp, host, () => {});
