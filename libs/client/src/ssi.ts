@@ -2,6 +2,7 @@
 // what is repeated is in pid-calls.ts, streams are in attach.ts.
 import {
   activeInstance,
+  type Contract,
   clms,
   type Errno,
   type ExitStatus,
@@ -16,6 +17,7 @@ import {
   type View,
   vproc,
 } from '@ssi/contracts';
+import { type Answers, callAll } from '@ssi/ics';
 import { refusalNames } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import { actorCalls } from './actor/calls.ts';
@@ -54,14 +56,16 @@ export function createSsi(link: ClientLink): Ssi {
     fn: (traceparent: string | undefined) => Promise<T>,
   ): Promise<T> => withSpan(link.tracer, `ssi.${name}`, { attributes }, fn);
 
-  const everyUp = async <T>(
-    ask: (num: number) => Promise<Reply<T>>,
-  ): Answer<{ view: View; answers: Map<number, Reply<T>> }> => {
+  const everyUp = async <C extends Contract, K extends keyof C['ops'] & string>(
+    contract: C,
+    op: K,
+    request: RequestOf<C['ops'][K]>,
+    timeoutMs = 2_000,
+  ): Answer<{ view: View; answers: Answers<C['ops'][K]> }> => {
     const view = await views.refresh();
     if (!view.ok) return view;
-    const nums = upMembers(view.value).map((m) => m.num);
-    const answers = await Promise.all(nums.map(async (num) => [num, await ask(num)] as const));
-    return ok({ view: view.value, answers: new Map(answers) });
+    const answers = await callAll(link.ics, view.value, contract, op, request, { timeoutMs });
+    return ok({ view: view.value, answers });
   };
 
   const checkNode = async (num: number): Answer<View> => {
@@ -78,9 +82,7 @@ export function createSsi(link: ClientLink): Ssi {
   };
 
   const nodes = async (): Answer<NodeInfo[]> => {
-    const asked = await everyUp((num) =>
-      link.ics.call(clms, 'members', num, {}, { timeoutMs: 2_000 }),
-    );
+    const asked = await everyUp(clms, 'members', {});
     if (!asked.ok) return asked;
     const { answers } = asked.value;
     // Each answer carries the view of its node: the newest is shown.
@@ -110,9 +112,7 @@ export function createSsi(link: ClientLink): Ssi {
   };
 
   const ps = async (): Answer<ProcessList> => {
-    const asked = await everyUp((num) =>
-      link.ics.call(vproc, 'list', num, {}, { timeoutMs: listMs }),
-    );
+    const asked = await everyUp(vproc, 'list', {}, listMs);
     if (!asked.ok) return asked;
     const found = new Map<number, ProcessInfo>();
     const silent: { node: number; errno: Errno }[] = [];
@@ -126,9 +126,7 @@ export function createSsi(link: ClientLink): Ssi {
   };
 
   const pickNode = async (native: boolean): Answer<number> => {
-    const asked = await everyUp((num) =>
-      link.ics.call(vproc, 'list', num, {}, { timeoutMs: listMs }),
-    );
+    const asked = await everyUp(vproc, 'list', {}, listMs);
     if (!asked.ok) return asked;
     const lists = new Map(
       [...asked.value.answers].flatMap(([n, a]) => (a.ok ? [[n, a.value.processes] as const] : [])),
@@ -277,9 +275,7 @@ export function createSsi(link: ClientLink): Ssi {
       ),
     refusals: async () => {
       const asked = await Promise.all(
-        [clms, ics, vproc].map((contract) =>
-          everyUp((num) => link.ics.call(contract, 'status', num, {}, { timeoutMs: 2_000 })),
-        ),
+        [clms, ics, vproc].map((contract) => everyUp(contract, 'status', {})),
       );
       const total: Record<string, number> = {};
       for (const service of asked) {
@@ -291,9 +287,7 @@ export function createSsi(link: ClientLink): Ssi {
       return ok(total);
     },
     revoke: async (words) => {
-      const asked = await everyUp((num) =>
-        link.ics.call(ics, 'revoke', num, { revoked: [...words] }, { timeoutMs: 2_000 }),
-      );
+      const asked = await everyUp(ics, 'revoke', { revoked: [...words] });
       if (!asked.ok) return asked;
       // The routers tell each other: one that knows is enough.
       const answers = [...asked.value.answers.values()];

@@ -1,4 +1,5 @@
 // Every export of ICS, by file.
+export { type Answers, callAll } from './broadcast.ts';
 export { credentialOf } from './credential-file.ts';
 export { type Encryption, encryptionOf } from './encryption.ts';
 export { busTls, createEndpoint, type Endpoint, type EndpointOptions } from './endpoint.ts';

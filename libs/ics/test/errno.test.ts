@@ -1,38 +1,13 @@
 // Each errno of ICS by name, on a virtual clock and a network without faults, so that every case is
 // exactly the one that is meant.
-import { fail, type NodeState, ok, type View } from '@ssi/contracts';
+import { fail, ok, type View } from '@ssi/contracts';
 import { type ServedCall, seededRandom } from '@ssi/ports';
 import { beforeEach, expect, test } from 'vitest';
 import { createIcs, type IcsEndpoint } from '../src/ics.ts';
 import { MemoryBus } from '../src/transport.memory.ts';
 import { echo } from './echo.contract.ts';
+import { life, viewOf } from './view.ts';
 import { SimNet, VirtualClock } from './virtual.ts';
-
-const life = (bootCount: number) => ({ bootCount, bootId: `${bootCount}`.padStart(16, '0') });
-const viewOf = (transid: number, ...members: [number, NodeState, number][]): View => ({
-  transid,
-  term: 1,
-  master: 1,
-  keyServices: {},
-  pidBits: 16,
-  members: members.map(([num, state, boots]) => ({
-    num,
-    name: `n${num}`,
-    state,
-    incarnation: life(boots),
-    facts: {
-      addresses: [],
-      cpus: 1,
-      memBytes: 0,
-      kernel: '',
-      arch: '',
-      cpuFlags: [],
-      native: false,
-      heartbeatPorts: { udp: 0, tcp: 0 },
-      versions: {},
-    },
-  })),
-});
 
 let clock: VirtualClock;
 let net: SimNet;
@@ -345,4 +320,25 @@ test('ICS: a message waits for room and for its server, and is there once', asyn
   );
   await run(20_000);
   expect(told).toEqual([0, 1, 2, 3, 4]);
+});
+
+test('ICS: a message whose server stays away is given up after 30 s, and not delivered then', async () => {
+  const client = endpoint(0, 'cli');
+  const pending = (): number => client.peers().reduce((n, p) => n + p.pending, 0);
+  client.send(echo, 'tell', 1, { n: 1 });
+  await run(29_900);
+  expect(pending()).toBe(1);
+  await run(200);
+  expect(pending()).toBe(0);
+  const told: number[] = [];
+  const server = endpoint(1, 'echo');
+  server.serve(echo, {
+    tell: ({ n }) => {
+      told.push(n);
+      return ok();
+    },
+  });
+  client.send(echo, 'tell', 1, { n: 2 });
+  await run(5_000);
+  expect(told).toEqual([2]);
 });

@@ -2,10 +2,12 @@
 import { ok } from '@ssi/contracts';
 import { seededRandom } from '@ssi/ports';
 import { afterEach, describe, expect, test } from 'vitest';
+import { callAll } from '../src/broadcast.ts';
 import { createIcs, type IcsEndpoint } from '../src/ics.ts';
 import type { Transport, Via } from '../src/transport.ts';
 import { echo } from './echo.contract.ts';
 import { realClock } from './real-clock.ts';
+import { viewOf } from './view.ts';
 
 /** One network of one kind. */
 export interface Net {
@@ -158,6 +160,48 @@ export function transportSuite(name: string, makeNet: () => Promise<Net>): void 
       expect(replies.every((r, n) => r.ok && r.value.n === n)).toBe(true);
       expect(seen).toEqual(numbers);
       expect(told).toEqual(numbers);
+    });
+
+    test('a broadcast: what each UP node said, errors by node, and EHOSTDOWN of one that went down', async () => {
+      const net = await start();
+      const stateOf3 = (transid: number, state: 'UP' | 'DOWN') =>
+        viewOf(
+          transid,
+          [1, 'UP', 1],
+          [2, 'UP', 1],
+          [3, state, 1],
+          [4, 'UP', 1],
+          [5, 'DOWN', 1],
+          [6, 'COMINGUP', 1],
+        );
+      const before = stateOf3(1, 'UP');
+      const asked: number[] = [];
+      const hangs = Promise.withResolvers<void>();
+      for (const node of [1, 2, 3, 5, 6]) {
+        const server = await endpoint(net, node, 'echo');
+        server.serve(echo, {
+          say: ({ n }) => {
+            asked.push(node);
+            if (node === 2) return { ok: false, errno: 'ENOENT', detail: 'not here' };
+            if (node !== 3) return ok({ n, size: 0 });
+            hangs.resolve();
+            return new Promise(() => {});
+          },
+        });
+      }
+      const client = await endpoint(net, 0, 'cli');
+      client.setView(before);
+      const answers = callAll(client, before, echo, 'say', { n: 7 }, { timeoutMs: 30_000 });
+      await hangs.promise;
+      client.setView(stateOf3(2, 'DOWN'));
+      const got = await answers;
+      expect([...got].map(([node, r]) => [node, r.ok ? r.value.n : r.errno])).toEqual([
+        [1, 7],
+        [2, 'ENOENT'],
+        [3, 'EHOSTDOWN'],
+        [4, 'EHOSTUNREACH'],
+      ]);
+      expect(asked.sort()).toEqual([1, 2, 3]);
     });
 
     test('EHOSTUNREACH at once where nobody serves; waitForServer waits for one', async () => {
