@@ -38,6 +38,8 @@ export function checkConvert(
   if (odd) return fail('EINVAL', `${namesOf(odd).join(', ')}: only for a new request`);
   if (bits & flag.QUECVT && !queueable(from, to))
     return fail('EINVAL', `QUECVT: ${from} to ${to} is not a conversion up`);
+  if (bits & flag.QUECVT && bits & (flag.HEADQUE | flag.NOORDER))
+    return fail('EINVAL', 'QUECVT is behind those that wait: leave HEADQUE and NOORDER out');
   if (bits & flag.CONVDEADLK && bits & flag.NOQUEUE)
     return fail('EINVAL', 'CONVDEADLK is for a conversion that may wait: leave NOQUEUE out');
   return both(bits);

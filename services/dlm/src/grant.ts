@@ -72,12 +72,26 @@ export function alternative(r: Resource, lock: Lock, when: Occasion): LockMode |
 }
 
 /**
- * Whether it holds a mode that keeps a waiting conversion from being granted: then the two would wait for
- * each other. [fs/dlm/lock.c: conversion_deadlock_detect]
+ * Whether `lock`, about to be queued, and a conversion that waits would wait for each other: each for what
+ * the other holds, or for its turn. [fs/dlm/lock.c: conversion_deadlock_detect, which takes HEADQUE and
+ * NOORDER for the usual order: it finds some that are none, and misses some]
  */
 export function inConversionDeadlock(r: Resource, lock: Lock): boolean {
   const held = lock.granted as LockMode;
-  return r.converting.wanted.some((n, wanted) => n > 0 && !compatible(held, modeOf(wanted)));
+  const first = (lock.flags & flag.HEADQUE) !== 0;
+  const blocks = r.converting.wanted.some(
+    (n, wanted) => n > 0 && !compatible(held, modeOf(wanted)),
+  );
+  if (!blocks && !first) return false;
+  for (const other of locksIn(r.converting))
+    if (waitsFor(lock, other, !first) && waitsFor(other, lock, first)) return true;
+  return false;
+}
+
+function waitsFor(lock: Lock, other: Lock, behind: boolean): boolean {
+  if (lock.flags & flag.NODLCKWT) return false;
+  if (behind && !(lock.flags & flag.NOORDER)) return true;
+  return !compatible(other.granted as LockMode, lock.requested as LockMode);
 }
 
 /** A writing mode cannot be granted without a token; the block is refilled by the directory node. */

@@ -5,8 +5,6 @@ import { fail, type LockMode, ok, type Reply } from '@ssi/contracts';
 import { checkConvert, checkRequest, flag } from './flags.ts';
 import {
   type Ast,
-  alternative,
-  canGrant,
   grant,
   grantable,
   grantConversions,
@@ -17,7 +15,7 @@ import {
   tellBlocking,
 } from './grant.ts';
 import { writesValue } from './modes.ts';
-import { dequeue, enqueue } from './queue.ts';
+import { dequeue, enqueue, type Queue } from './queue.ts';
 import type { Lock, Resource } from './resource.ts';
 import { writeValue } from './value-block.ts';
 
@@ -51,8 +49,7 @@ export function request<L extends Lock>(
     asts.push({ type: 'refused', lock, errno: 'EAGAIN' });
     return ok();
   }
-  enqueue(r.waiting, lock, (lock.flags & flag.HEADQUE) !== 0);
-  tellBlocking(r, asts);
+  wait(r, r.waiting, lock, asts);
   return ok();
 }
 
@@ -74,22 +71,20 @@ export function convert<L extends Lock>(
   // Off the queue while its flags and modes change, since queues count them.
   dequeue(r.granted, lock);
   take(lock, ask);
-  let mode: LockMode | undefined;
-  if (canGrant(r, lock, ask.mode, 'new')) mode = ask.mode;
-  else if (!(lock.flags & flag.NOQUEUE) && inConversionDeadlock(r, lock)) {
-    if (lock.flags & flag.CONVDEADLK) {
-      lock.granted = 'NL';
-      lock.token = undefined;
-      lock.demoted = true;
-      // What it held may be what the others waited for; it comes after them.
-      grantConversions(r, asts);
-      if (canGrant(r, lock, ask.mode, 'new')) mode = ask.mode;
-    } else if (!(lock.flags & flag.NODLCKWT)) {
+  let mode = grantable(r, lock, 'new');
+  if (mode === undefined && !(lock.flags & flag.NOQUEUE) && inConversionDeadlock(r, lock)) {
+    if (!(lock.flags & flag.CONVDEADLK)) {
       keep(r, lock);
       asts.push({ type: 'refused', lock, errno: 'EDEADLK' });
       return ok();
     }
-  } else mode = alternative(r, lock, 'new');
+    lock.granted = 'NL';
+    lock.token = undefined;
+    lock.demoted = true;
+    // What it held may be what the others waited for; it comes after them.
+    grantConversions(r, asts);
+    mode = grantable(r, lock, 'new');
+  }
   if (mode !== undefined) {
     grant(r, lock, mode, asts);
     grantPending(r, asts);
@@ -101,8 +96,7 @@ export function convert<L extends Lock>(
     asts.push({ type: 'refused', lock, errno: 'EAGAIN' });
     return ok();
   }
-  enqueue(r.converting, lock, (lock.flags & flag.HEADQUE) !== 0);
-  tellBlocking(r, asts);
+  wait(r, r.converting, lock, asts);
   return ok();
 }
 
@@ -173,6 +167,14 @@ function take(lock: Lock, ask: Ask): void {
 function remove(lock: Lock): void {
   if (lock.queue) dequeue(lock.queue, lock);
   lock.requested = undefined;
+}
+
+/** Queued. At the head it may be one that can be granted; one that was demoted made room for others. */
+function wait<L extends Lock>(r: Resource<L>, queue: Queue<L>, lock: L, asts: Ast<L>[]): void {
+  const first = (lock.flags & flag.HEADQUE) !== 0;
+  enqueue(queue, lock, first);
+  if (first || lock.demoted) grantPending(r, asts);
+  else tellBlocking(r, asts);
 }
 
 /** Back on the granted queue with what it holds. */
