@@ -1,15 +1,15 @@
 /*
  * ssi-spawn: starts a program in a node, as child of the node's pid 1 and leader of its own session,
- * with nothing of its starter but the environment. Prints `PID` once execve(2) succeeded, or
- * `error ERRNO text` and ends with 1.
+ * with nothing of its starter but the environment. Prints `PID STARTTICKS` once execve(2) succeeded, or
+ * `error ERRNO text` and ends with 1. [proc_pid_stat(5): starttime]
  *
  *   ssi-spawn [--ns PID] [--cgroup PROCSFILE]... [--pid N] [--uid U --gid G] [--cwd D]
  *             [--in PATH] [--out PATH] [--err PATH] [--tty PATH] [--fd N=PATH:FLAGS]... [--io-uring]
- *             [--parent-me | --stopped] -- CMD ARGS...
+ *             [--stopped] -- CMD ARGS...
  *
  * --ns enters the namespaces of that process (seen from here); --cgroup may be given several times (v1);
  * --stopped leaves it stopped by SIGSTOP, execve(2) done and no instruction of the program executed.
- * --parent-me leaves the starter of ssi-spawn as the parent. FLAGS: r w rw, a append, n nonblock.
+ * FLAGS: r w rw, a append, n nonblock.
  * io_uring_setup(2) gives ENOSYS unless --io-uring is given: criu cannot dump a ring, and programs do without.
  * A descriptor not named is /dev/null; every path is opened inside the node, so that criu can name it.
  * [clone3(2), setns(2), credentials(7), seccomp(2)]
@@ -54,7 +54,7 @@ static struct {
   pid_t ns, pid;
   long uid, gid;
   const char *cwd, *tty;
-  bool parent_me, stopped, io_uring;
+  bool stopped, io_uring;
   char **command;
 } option = {.uid = -1, .gid = -1, .cwd = "/"};
 static const char *cgroups[cgroups_max];
@@ -99,10 +99,6 @@ static void parse(int count, char **argument) {
   int i = 1;
   for (; i < count && strcmp(argument[i], "--"); i++) {
     const char *name = argument[i];
-    if (!strcmp(name, "--parent-me")) {
-      option.parent_me = true;
-      continue;
-    }
     if (!strcmp(name, "--stopped")) {
       option.stopped = true;
       continue;
@@ -237,13 +233,11 @@ static void take_identity(void) {
 
 __attribute__((noreturn)) static void run(int go_fd) {
   char byte;
-  if (go_fd >= 0) {
-    pid_t parent = getppid();
-    ssize_t told = read(go_fd, &byte, 1); /* its end: the parent is ending; a byte: it traces this */
-    if (told < 0) fail_with(errno, "pipe");
-    struct timespec pause = {.tv_nsec = 200000};
-    for (int i = 0; told == 0 && i < 10000 && parent != 1 && getppid() == parent; i++) nanosleep(&pause, NULL);
-  }
+  pid_t parent = getppid();
+  ssize_t told = read(go_fd, &byte, 1); /* its end: the parent is ending; a byte: it traces this */
+  if (told < 0) fail_with(errno, "pipe");
+  struct timespec pause = {.tv_nsec = 200000};
+  for (int i = 0; told == 0 && i < 10000 && parent != 1 && getppid() == parent; i++) nanosleep(&pause, NULL);
   for (int i = 0; i < cgroup_count; i++)
     if (write(cgroup_fds[i], "0", 1) < 0) fail_with(errno, cgroups[i]);
   setsid();
@@ -256,9 +250,9 @@ __attribute__((noreturn)) static void run(int go_fd) {
   fail_with(errno, option.command[0]);
 }
 
-static pid_t clone_child(bool numbered, uint64_t flags) {
+static pid_t clone_child(bool numbered) {
   pid_t set_tid[1] = {option.pid};
-  struct clone_args args = {.flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD};
+  struct clone_args args = {.exit_signal = SIGCHLD};
   if (numbered && option.pid) {
     args.set_tid = (uint64_t)(uintptr_t)set_tid;
     args.set_tid_size = 1;
@@ -281,50 +275,69 @@ static void stop_at_exec(pid_t pid, int go_fd) {
   waitpid(pid, &status, WUNTRACED | __WALL);
 }
 
+/* Read before it may run: afterwards it may have ended and be gone. */
+struct born {
+  pid_t pid;
+  unsigned long long start_ticks;
+};
+static unsigned long long start_of(pid_t pid) {
+  char path[32], text[1024], *field;
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  text[n > 0 ? n : 0] = 0;
+  field = strrchr(text, ')'); /* ends the second field; starttime is the 22nd */
+  for (int i = 2; field && i < 22; i++) field = strchr(field + 1, ' ');
+  return field ? strtoull(field, NULL, 10) : 0;
+}
+
 /* The step between: in the node's pid namespace, so that its death hands the program to pid 1. */
 __attribute__((noreturn)) static void fork_program(int pid_fd) {
   int go[2];
   need(pipe2(go, O_CLOEXEC), "pipe");
-  pid_t pid = clone_child(true, 0);
+  pid_t pid = clone_child(true);
   need(pid, "clone3");
   if (pid == 0) {
     close(go[1]);
     close(pid_fd);
     run(go[0]);
   }
-  if (write(pid_fd, &pid, sizeof pid) != sizeof pid) _exit(1);
+  struct born born = {pid, start_of(pid)};
+  if (born.start_ticks == 0 || write(pid_fd, &born, sizeof born) != sizeof born) {
+    kill(pid, SIGKILL);
+    fail_with(EIO, "/proc");
+  }
   if (option.stopped) stop_at_exec(pid, go[1]);
   _exit(0);
 }
 
 int main(int count, char **argument) {
   int report[2], pids[2];
-  pid_t pid = 0;
+  struct born born;
   struct failure failure;
   parse(count, argument);
   open_cgroups();
   if (option.ns > 0) enter_namespaces();
   if (pipe2(report, O_CLOEXEC) != 0 || pipe2(pids, O_CLOEXEC) != 0) fail_with(errno, "pipe");
-  pid_t child = option.parent_me ? clone_child(true, CLONE_PARENT) : clone_child(false, 0);
+  pid_t child = clone_child(false);
   need(child, "clone3");
   if (child == 0) {
     report_fd = fcntl(report[1], F_DUPFD_CLOEXEC, high_fd + files_max);
     close(report[1]);
-    if (option.parent_me) run(-1);
     fork_program(pids[1]);
   }
   close(report[1]);
   close(pids[1]);
-  if (option.parent_me) pid = child;
-  else if (read(pids[0], &pid, sizeof pid) != sizeof pid) pid = 0;
-  if (!option.parent_me) waitpid(child, NULL, 0);
+  if (read(pids[0], &born, sizeof born) != sizeof born) born.pid = 0;
+  waitpid(child, NULL, 0);
   if (read(report[0], &failure, sizeof failure) == sizeof failure) {
     report_fd = -1;
     const char *name = strerrorname_np(failure.number);
     printf("error %s %s\n", name ? name : "EIO", failure.what);
     return 1;
   }
-  if (pid <= 0) fail_with(ESRCH, "the program was killed before it ran");
-  printf("%d\n", pid);
+  if (born.pid <= 0) fail_with(ESRCH, "the program was killed before it ran");
+  printf("%d %llu\n", born.pid, born.start_ticks);
   return 0;
 }

@@ -125,7 +125,7 @@ export class Guarded {
       '--',
       ...argv,
     ]);
-    return Number(stdout);
+    return Number.parseInt(stdout, 10);
   }
 
   exits(): { pid: number; startTicks: number; code: number; signal: number; userUs: number }[] {

@@ -190,16 +190,11 @@ export class LocalProcesses {
     const changed: OriginEntry[] = [];
     for (const r of records) {
       if (this.hidden.has(r.pid) || this.reported.has(refKey(r))) continue;
-      // A start that nobody saw in time (0) is the last one under this number.
-      const unseen = { pid: r.pid, startTicks: 0 };
-      const entry =
-        this.vanished.get(refKey(r)) ?? this.vanished.get(refKey(unseen)) ?? this.table.get(r.pid);
+      const entry = this.vanished.get(refKey(r)) ?? this.table.get(r.pid);
       this.vanished.delete(refKey(r));
-      this.vanished.delete(refKey(unseen));
       const stored = this.identities.get(refKey(r));
-      if (entry && (entry.startTicks === r.startTicks || entry.startTicks === 0))
-        changed.push(this.end(entry, r.status));
-      else if (stored && r.startTicks > 0)
+      if (entry?.startTicks === r.startTicks) changed.push(this.end(entry, r.status));
+      else if (stored)
         // It ended while this service was away.
         changed.push(this.end({ ...unknown, ...stored, pgid: r.pid, sid: r.pid }, r.status));
       else {
@@ -274,17 +269,14 @@ export class LocalProcesses {
       ...ref,
       ...id,
     };
+    // Its end was heard of, and told, since its identity was known.
+    if (this.reported.has(refKey(ref))) return;
     this.exits.delete(ref.pid);
     this.table = new Map(this.table).set(ref.pid, entry);
-    const key = ref.startTicks > 0 ? refKey(ref) : this.lastStranger(ref.pid);
-    const stranger = this.strangers.get(key);
-    this.strangers.delete(key);
+    const stranger = this.strangers.get(refKey(ref));
+    this.strangers.delete(refKey(ref));
     const told = stranger ? this.end(entry, stranger) : toOriginEntry(entry, this.node.num);
     this.onChanges({ changed: [told], gone: [] });
-  }
-
-  private lastStranger(pid: number): string {
-    return [...this.strangers.keys()].findLast((key) => key.startsWith(`${pid}:`)) ?? '';
   }
 
   /** Records what a scan cannot tell, before anybody sees the process. */

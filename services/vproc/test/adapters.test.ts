@@ -53,6 +53,19 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
     removeFolder(dir);
   });
 
+  test('a program that has ended before anybody looks has the start that its exit line tells', async () => {
+    const [node] = nodes;
+    const started: { pid: number; startTicks: number }[] = [];
+    for (let n = 0; n < 30; n++) started.push(await node.ask('run', { argv: ['true'] }));
+    await until('all exit lines', async () => {
+      const exits: { pid: number; startTicks: number }[] = await node.ask('exits');
+      const told = started.map(({ pid }) => exits.find((e) => e.pid === pid));
+      if (told.includes(undefined)) return undefined;
+      expect(told.map((e) => e?.startTicks)).toEqual(started.map((ref) => ref.startTicks));
+      return true;
+    });
+  });
+
   /** Moves a program back and forth while `look` says that it goes on. */
   async function moveAround(
     pid: number,

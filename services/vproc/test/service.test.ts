@@ -1,7 +1,8 @@
 // vproc wired to memory twins: three nodes, a virtual clock. What a process writes is checked line by
 // line, and copies are counted on the machines, not in the tables.
 import assert from 'node:assert/strict';
-import { vproc } from '@ssi/contracts';
+import { originOf, vproc } from '@ssi/contracts';
+import { sleep } from '@ssi/ports';
 import { describe, test } from 'vitest';
 import { FakeCluster } from './fake-cluster.ts';
 import { assertLines } from './lines.ts';
@@ -39,6 +40,27 @@ describe('vproc: a process from start to end', () => {
     const pid = await c.node(1).run(['true']);
     const status = await c.clock.result(c.client.call(vproc, 'wait', 1, { pid, reap: false }));
     assert(status.ok && status.value.code === 0);
+  });
+
+  test('one that ends while its start is written down has ended, also for who is origin next', async () => {
+    const c = await started();
+    const { machine, ports } = c.node(1);
+    const write = ports.state.write.bind(ports.state);
+    ports.state.write = async (key, record) => {
+      const done = await write(key, record);
+      const { pid, intended } = record as { pid: number; intended?: boolean };
+      if (intended || !machine.processes.has(pid)) return done;
+      machine.exit(pid, 3);
+      await sleep(c.clock, 5);
+      return done;
+    };
+    const pid = await c.node(1).run();
+    await c.clock.pass(100);
+    await c.kill(1);
+    const next = originOf(c.view, pid);
+    assert(next !== undefined && next !== 1);
+    const status = await c.clock.result(c.client.call(vproc, 'wait', next, { pid, reap: true }));
+    assert(status.ok && status.value.code === 3, JSON.stringify(status));
   });
 
   test('ENOENT: no such program; nothing is left of its number or streams', async () => {

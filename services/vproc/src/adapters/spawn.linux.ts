@@ -2,7 +2,7 @@
 // end, with what it said.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { type Errno, errnoNumber, fail, ok } from '@ssi/contracts';
-import type { Processes, Spawner, SpawnRequest } from '../ports.ts';
+import type { Spawner, SpawnRequest } from '../ports.ts';
 
 export interface RunResult {
   /** undefined: ended by a signal, or it did not start. */
@@ -68,7 +68,6 @@ export function linuxSpawner(options: {
   readonly spawnPath: string;
   /** The cgroups' `cgroup.procs` that a program is put in. */
   readonly cgroupProcs: readonly string[];
-  readonly processes: Pick<Processes, 'inspect'>;
 }): Spawner {
   return {
     run: async (request) => {
@@ -76,15 +75,12 @@ export function linuxSpawner(options: {
         env: request.env,
         timeoutMs: spawnTimeoutMs,
       });
-      const line = result.out.trim();
-      if (result.code === 0 && Number(line) === request.pid) {
-        // A program that ended already is still told by its exit line: 0 stands for a start not seen.
-        const seen = await options.processes.inspect(request.pid);
-        return ok({ pid: request.pid, startTicks: seen?.startTicks ?? 0 });
-      }
-      const [word, errno = 'EIO', ...text] = line.split(' ');
+      // `PID STARTTICKS`, or `error ERRNO text`.
+      const [word, second = 'EIO', ...text] = result.out.trim().split(' ');
+      if (result.code === 0 && Number(word) === request.pid)
+        return ok({ pid: request.pid, startTicks: Number(second) });
       if (word !== 'error') return fail('EIO', result.err.trim() || 'ssi-spawn did not answer');
-      return fail(spawnErrno(errno), text.join(' '));
+      return fail(spawnErrno(second), text.join(' '));
     },
   };
 }
