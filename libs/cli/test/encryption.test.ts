@@ -39,6 +39,7 @@ describe.skipIf(outside === undefined)('direct connections that leave the machin
   afterAll(() => {
     for (const dir of dirs) rmSync(dir, { recursive: true, force: true });
   });
+  const there = (node: number, port: number) => ({ node, addresses: [host], port });
   const streamsOf = (held: Credential) => tcpStreams({ clock, encryption: encryptionOf(held) });
 
   test('a stream: every byte, both ends, and none of it readable on the way', async () => {
@@ -70,7 +71,7 @@ describe.skipIf(outside === undefined)('direct connections that leave the machin
     await new Promise<void>((done) => tap.listen(0, host, done));
     const at = tap.address();
     const port = typeof at === 'object' ? (at?.port ?? 0) : 0;
-    const opened = await streamsOf(ours(2)).connect([host], port, token, 5_000);
+    const opened = await streamsOf(ours(2)).connect(there(1, port), token, 5_000);
     if (!opened.ok) throw new Error(opened.detail);
     const piece = Buffer.from('a secret that is easily found '.repeat(2_000));
     let back = 0;
@@ -93,13 +94,25 @@ describe.skipIf(outside === undefined)('direct connections that leave the machin
   test('no stream to who is not of the cluster, none in plain text, and no bare one', async () => {
     const theirs = await streamsOf(others(1)).listen();
     theirs.accept(token, () => {});
-    const wrong = await streamsOf(ours(2)).connect([host], theirs.port, token, 5_000);
+    const wrong = await streamsOf(ours(2)).connect(there(1, theirs.port), token, 5_000);
     expect(wrong).toMatchObject({ ok: false, errno: 'EHOSTUNREACH' });
-    const plain = await tcpStreams({ clock }).connect([host], theirs.port, token, 5_000);
+    const plain = await tcpStreams({ clock }).connect(there(1, theirs.port), token, 5_000);
     expect(plain).toMatchObject({ ok: false, errno: 'EHOSTUNREACH' });
-    const bare = await streamsOf(others(2)).connectBare?.([host], theirs.port, token, 5_000);
+    const bare = await streamsOf(others(2)).connectBare?.(there(1, theirs.port), token, 5_000);
     expect(bare).toMatchObject({ ok: false, errno: 'EHOSTUNREACH' });
     await theirs.close();
+  });
+
+  test('no stream to another node of the cluster than the one that was meant', async () => {
+    const listener = await streamsOf(ours(1)).listen();
+    listener.accept(token, () => {});
+    const wrong = await streamsOf(ours(2)).connect(there(3, listener.port), token, 5_000);
+    expect(wrong).toMatchObject({ ok: false, errno: 'EHOSTUNREACH' });
+    expect(wrong.ok || wrong.detail).toContain('answers for n3.');
+    const right = await streamsOf(ours(2)).connect(there(1, listener.port), token, 5_000);
+    expect(right.ok).toBe(true);
+    if (right.ok) right.value.destroy();
+    await listener.close();
   });
 
   test('between nodes of one machine a stream stays plain', async () => {
@@ -113,7 +126,7 @@ describe.skipIf(outside === undefined)('direct connections that leave the machin
       const message = await stream.read();
       got.resolve(Buffer.from(message ?? []).toString());
     });
-    const opened = await streamsOf(own(2)).connect([host], listener.port, token, 5_000);
+    const opened = await streamsOf(own(2)).connect(there(1, listener.port), token, 5_000);
     if (!opened.ok) throw new Error(opened.detail);
     await opened.value.write(Buffer.from('hello'));
     expect(await got.promise).toBe('hello');

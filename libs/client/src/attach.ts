@@ -115,8 +115,7 @@ export function attach(
         }
         const streamReply = opened.ok
           ? await link.streams.connect(
-              opened.value.grant.addresses,
-              opened.value.grant.port,
+              { ...opened.value.grant, node: opened.value.node },
               opened.value.grant.token,
               connectMs,
             )

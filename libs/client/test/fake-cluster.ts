@@ -196,7 +196,7 @@ export async function fakeCluster(view: View): Promise<FakeCluster> {
       seeds: [1],
       uid: 0,
       streams: {
-        connect: async (_addresses, _port, token) => {
+        connect: async (_to, token) => {
           const listener = cluster.listeners.get(token);
           if (!listener) return fail('EACCES', 'no such token');
           const [client, server] = streamPair();

@@ -1,11 +1,12 @@
 // TLS for direct connections that leave the machine. One port takes both: a TLS connection by its first
-// bytes, and a plain one from an address of this machine only. Who connects makes sure that it reached a
-// node of the cluster; whose the connection itself is, the hello or the token says.
+// bytes, and a plain one from an address of this machine only. Who connects makes sure that it reached the
+// node that was meant; who connected, the hello or the token says.
 import { createConnection, type Server, type Socket } from 'node:net';
 import { connect as connectTls, createSecureContext, TLSSocket } from 'node:tls';
-import type { Credential } from '@ssi/contracts';
+import { type Credential, nodeHost } from '@ssi/contracts';
 
 export interface Encryption {
+  readonly cluster: string;
   readonly ca: string;
   readonly key: string | undefined;
   readonly cert: string | undefined;
@@ -16,6 +17,7 @@ export interface Encryption {
 /** undefined: nothing of this cluster leaves the machine, or its network is trusted. */
 export const encryptionOf = (held: Credential | undefined): Encryption | undefined =>
   held?.encrypt && {
+    cluster: held.cluster,
     ca: held.ca,
     key: held.certificate?.key,
     cert: held.certificate?.pem,
@@ -31,6 +33,8 @@ export function leavesMachine(address: string, { machine }: Encryption): boolean
 }
 
 interface Dial {
+  /** Who must answer, where it is encrypted. */
+  readonly node: number;
   readonly host: string;
   readonly port: number;
   readonly allowHalfOpen?: boolean;
@@ -45,11 +49,13 @@ export function dial(to: Dial, encryption: Encryption | undefined, onOpen: () =>
     socket.on('connect', onOpen);
     return socket;
   }
-  // Any node's certificate will do here; an address is not in it.
+  const name = nodeHost(encryption.cluster, to.node);
   const socket = connectTls({
     ...to,
     ca: encryption.ca,
-    checkServerIdentity: () => undefined,
+    // Its number is in the certificate, and no address.
+    checkServerIdentity: (_, shown) =>
+      shown.subject.CN === name ? undefined : new Error(`${shown.subject.CN} answers for ${name}`),
   });
   socket.on('secureConnect', onOpen);
   return socket;

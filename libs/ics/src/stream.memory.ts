@@ -37,7 +37,7 @@ export function memoryStreams(): Streams {
         },
       };
     },
-    async connect(_addresses, port, token) {
+    async connect({ port }, token) {
       const tokens = listeners.get(port);
       if (!tokens) return fail('EHOSTUNREACH', `nobody listens on ${port}`);
       const accepted = tokens.get(token);

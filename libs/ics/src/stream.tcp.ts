@@ -2,7 +2,7 @@
 // stream.ts. The greeting is `SSIS` and the token; the answer is one byte, 1: open, 0: not valid here.
 import { createServer, type Server, type Socket } from 'node:net';
 import { fail, ok, type Reply } from '@ssi/contracts';
-import type { Clock, StreamListener, Streams } from '@ssi/ports';
+import type { Clock, StreamAddress, StreamListener, Streams } from '@ssi/ports';
 import { dial, type Encryption, leavesMachine, welcome } from './encryption.ts';
 import { bareConnection } from './stream.bare.ts';
 import { SocketStream } from './stream.ts';
@@ -94,17 +94,16 @@ type ConnectErrno = 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EACCES';
 
 function open<T>(
   clock: Clock,
-  host: string,
-  port: number,
+  at: { readonly node: number; readonly host: string; readonly port: number },
   token: string,
   timeoutMs: number,
   taken: (socket: Socket, rest: Uint8Array) => T,
   encryption: Encryption | undefined,
 ): Promise<Reply<T, ConnectErrno>> {
   return new Promise((resolve) => {
-    const to = { host, port, allowHalfOpen: true, noDelay: true };
+    const to = { ...at, allowHalfOpen: true, noDelay: true };
     const socket = dial(to, encryption, () => socket.write(magic + token, 'latin1'));
-    const where = `${host}:${port}`;
+    const where = `${at.host}:${at.port}`;
     const end = (reply: Reply<T, ConnectErrno>): void => {
       timer.cancel();
       socket.off('close', onClose);
@@ -125,8 +124,7 @@ function open<T>(
 /** Tries the addresses in order. */
 async function openAny<T>(
   clock: Clock,
-  addresses: readonly string[],
-  port: number,
+  { node, addresses, port }: StreamAddress,
   token: string,
   timeoutMs: number,
   taken: (socket: Socket, rest: Uint8Array) => T,
@@ -138,7 +136,7 @@ async function openAny<T>(
     // The time left is shared by the addresses left, so that a dead first one does not use it all.
     const leftMs = (untilMs - clock.nowMs()) / (addresses.length - i);
     if (leftMs <= 0) return fail('ETIMEDOUT', `no answer from ${addresses.join(', ')}`);
-    last = await open(clock, address, port, token, leftMs, taken, encryption);
+    last = await open(clock, { node, host: address, port }, token, leftMs, taken, encryption);
     if (last.ok || last.errno === 'EACCES') return last;
   }
   return last;
@@ -161,20 +159,19 @@ export function tcpStreams({
         server.on('error', reject);
         server.listen(0, host, () => resolve(listener(server, clock, encryption)));
       }),
-    connect: (addresses, port, token, timeoutMs) =>
+    connect: (to, token, timeoutMs) =>
       openAny(
         clock,
-        addresses,
-        port,
+        to,
         token,
         timeoutMs,
         (socket, rest) => new SocketStream(socket, rest),
         encryption,
       ),
     // Whoever takes a descriptor over does not encrypt.
-    connectBare: (all, port, token, timeoutMs) => {
-      const addresses = all.filter((a) => !encryption || !leavesMachine(a, encryption));
-      return openAny(clock, addresses, port, token, timeoutMs, bareConnection, undefined);
+    connectBare: (to, token, timeoutMs) => {
+      const addresses = to.addresses.filter((a) => !encryption || !leavesMachine(a, encryption));
+      return openAny(clock, { ...to, addresses }, token, timeoutMs, bareConnection, undefined);
     },
   };
 }

@@ -112,7 +112,9 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
   const connect = (route: Route): void => {
     const address = route.addresses[route.at % route.addresses.length];
     if (!address) return;
-    const socket = dial({ ...address, timeout: connectMs }, encryption, () => reached());
+    const socket = dial({ ...address, node: route.node, timeout: connectMs }, encryption, () =>
+      reached(),
+    );
     route.socket = socket;
     let open = false;
     const hello = clientHello(cluster, identity, route.node);

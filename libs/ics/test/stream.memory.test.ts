@@ -10,7 +10,11 @@ async function pair() {
   const listener = await streams.listen();
   const far = Promise.withResolvers<Stream>();
   listener.accept(token, far.resolve);
-  const near = await streams.connect(['anywhere'], listener.port, token, 1_000);
+  const near = await streams.connect(
+    { node: 1, addresses: ['anywhere'], port: listener.port },
+    token,
+    1_000,
+  );
   if (!near.ok) throw new Error(near.detail);
   return { listener, near: near.value, far: await far.promise };
 }
@@ -37,11 +41,17 @@ test('ICS: memory stream: messages arrive in order and whole, both ways, to a cl
 test('ICS: memory stream: EACCES, EHOSTUNREACH; a revoked token is not valid', async () => {
   const { listener } = await pair();
   const other = 'f'.repeat(32);
-  expect(await streams.connect([], listener.port, other, 1)).toMatchObject({ errno: 'EACCES' });
+  expect(
+    await streams.connect({ node: 1, addresses: [], port: listener.port }, other, 1),
+  ).toMatchObject({ errno: 'EACCES' });
   listener.accept(other, () => {}).revoke();
-  expect(await streams.connect([], listener.port, other, 1)).toMatchObject({ errno: 'EACCES' });
+  expect(
+    await streams.connect({ node: 1, addresses: [], port: listener.port }, other, 1),
+  ).toMatchObject({ errno: 'EACCES' });
   await listener.close();
-  expect(await streams.connect([], listener.port, token, 1)).toMatchObject({
+  expect(
+    await streams.connect({ node: 1, addresses: [], port: listener.port }, token, 1),
+  ).toMatchObject({
     errno: 'EHOSTUNREACH',
   });
 });
@@ -54,7 +64,7 @@ test('ICS: memory stream: what came is read, then a broken connection rejects; a
   await expect(far.read()).rejects.toThrow();
   await expect(far.write(new Uint8Array(1))).rejects.toThrow();
   await far.closed;
-  const again = await streams.connect([], listener.port, token, 1);
+  const again = await streams.connect({ node: 1, addresses: [], port: listener.port }, token, 1);
   expect(again).toMatchObject({ ok: true });
 });
 

@@ -6,7 +6,7 @@ import { tcpStreams } from '../src/stream.tcp.ts';
 import { realClock } from './real-clock.ts';
 
 const streams = tcpStreams({ clock: realClock, host: '127.0.0.1' });
-const here = ['127.0.0.1'];
+const here = (port: number) => ({ node: 1, addresses: ['127.0.0.1'], port });
 const token = '0123456789abcdef0123456789abcdef';
 let listener: StreamListener;
 const opened: Stream[] = [];
@@ -22,7 +22,7 @@ afterEach(async () => {
 async function pair(): Promise<{ near: Stream; far: Stream }> {
   const far = Promise.withResolvers<Stream>();
   listener.accept(token, far.resolve);
-  const near = await streams.connect(here, listener.port, token, 2_000);
+  const near = await streams.connect(here(listener.port), token, 2_000);
   if (!near.ok) throw new Error(near.detail);
   const both = { near: near.value, far: await far.promise };
   opened.push(both.near, both.far);
@@ -51,21 +51,25 @@ test('ICS: stream: messages arrive in order and whole, both ways, to a clean end
 });
 
 test('ICS: stream: EACCES for a token that is unknown or revoked', async () => {
-  const unknown = await streams.connect(here, listener.port, token, 2_000);
+  const unknown = await streams.connect(here(listener.port), token, 2_000);
   expect(unknown).toMatchObject({ errno: 'EACCES' });
   listener.accept(token, () => {}).revoke();
-  const revoked = await streams.connect(here, listener.port, token, 2_000);
+  const revoked = await streams.connect(here(listener.port), token, 2_000);
   expect(revoked).toMatchObject({ errno: 'EACCES' });
 });
 
 test('ICS: stream: EHOSTUNREACH where nobody listens; the next address is tried', async () => {
   const { port } = listener;
   await listener.close();
-  expect(await streams.connect(here, port, token, 2_000)).toMatchObject({ errno: 'EHOSTUNREACH' });
+  expect(await streams.connect(here(port), token, 2_000)).toMatchObject({ errno: 'EHOSTUNREACH' });
   listener = await streams.listen();
   const far = Promise.withResolvers<Stream>();
   listener.accept(token, far.resolve);
-  const near = await streams.connect(['127.0.0.77', '127.0.0.1'], listener.port, token, 2_000);
+  const near = await streams.connect(
+    { ...here(listener.port), addresses: ['127.0.0.77', '127.0.0.1'] },
+    token,
+    2_000,
+  );
   expect(near.ok).toBe(true);
   if (near.ok) opened.push(near.value);
   opened.push(await far.promise);
@@ -79,17 +83,17 @@ test('ICS: stream: ETIMEDOUT where somebody listens and says nothing', async () 
   });
   const at = mute.address();
   const port = typeof at === 'object' && at ? at.port : 0;
-  expect(await streams.connect(here, port, token, 100)).toMatchObject({ errno: 'ETIMEDOUT' });
+  expect(await streams.connect(here(port), token, 100)).toMatchObject({ errno: 'ETIMEDOUT' });
   mute.close();
 });
 
 test('ICS: stream: presenting the token again replaces the connection', async () => {
   const got: Stream[] = [];
   listener.accept(token, (s) => got.push(s));
-  const first = await streams.connect(here, listener.port, token, 2_000);
+  const first = await streams.connect(here(listener.port), token, 2_000);
   if (!first.ok) throw new Error(first.detail);
   const broken = expect(first.value.read()).rejects.toThrow();
-  const second = await streams.connect(here, listener.port, token, 2_000);
+  const second = await streams.connect(here(listener.port), token, 2_000);
   if (!second.ok) throw new Error(second.detail);
   opened.push(first.value, second.value, ...got);
   await broken;

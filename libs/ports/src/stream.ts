@@ -42,19 +42,26 @@ export interface StreamListener {
   close(): Promise<void>;
 }
 
+/** Where a listener is. */
+export interface StreamAddress {
+  /** Whose it must be: on an encrypted way it shows that node's certificate. */
+  readonly node: number;
+  /** Tried in order. */
+  readonly addresses: readonly string[];
+  readonly port: number;
+}
+
 export interface Streams {
   listen(): Promise<StreamListener>;
-  /** Tries the addresses in order. EACCES: the token is not (or no longer) valid there. */
+  /** EACCES: the token is not (or no longer) valid there. */
   connect(
-    addresses: readonly string[],
-    port: number,
+    to: StreamAddress,
     token: string,
     timeoutMs: number,
   ): Promise<Reply<Stream, 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EACCES'>>;
   /** Likewise, to an `acceptBare`. */
   connectBare?(
-    addresses: readonly string[],
-    port: number,
+    to: StreamAddress,
     token: string,
     timeoutMs: number,
   ): Promise<Reply<BareConnection, 'EHOSTUNREACH' | 'ETIMEDOUT' | 'EACCES'>>;

@@ -61,7 +61,7 @@ export class SimStreams {
           },
         };
       },
-      connect: (addresses, port, token, timeoutMs) =>
+      connect: ({ addresses, port }, token, timeoutMs) =>
         new Promise((done) => {
           if (!life.alive) return;
           let over = false;

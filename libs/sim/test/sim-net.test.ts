@@ -93,10 +93,14 @@ test('SimStreams: in order and whole over a bad link, broken by a cut, and by th
         end = 'broken';
       });
     });
-    const refused = await streams.port(1, a).connect(['10.77.0.2'], listener.port, 'wrong', 1_000);
+    const refused = await streams
+      .port(1, a)
+      .connect({ node: 2, addresses: ['10.77.0.2'], port: listener.port }, 'wrong', 1_000);
     assert.equal(refused.ok ? '' : refused.errno, 'EACCES');
     net.setQuality(1, 2, { ...goodLink, lossPart: 0.3, twicePart: 0.3 });
-    const stream = await streams.port(1, a).connect(['10.77.0.2'], listener.port, 't', 60_000);
+    const stream = await streams
+      .port(1, a)
+      .connect({ node: 2, addresses: ['10.77.0.2'], port: listener.port }, 't', 60_000);
     assert.ok(stream.ok);
     for (let i = 0; i < 100; i++) await stream.value.write(new Uint8Array([i]));
     clock.after(20_000, () => a.end());

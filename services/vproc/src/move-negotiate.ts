@@ -300,22 +300,13 @@ export class Negotiation {
       ...route.value.addresses.filter((a) => grant.addresses.includes(a)),
       ...grant.addresses.filter((a) => !route.value.addresses.includes(a)),
     ];
-    const stream = await node.deps.streams.connect(
-      addresses,
-      grant.port,
-      grant.token,
-      streamConnectMs,
-    );
+    const there = { node: record.peer.num, addresses, port: grant.port };
+    const stream = await node.deps.streams.connect(there, grant.token, streamConnectMs);
     if (!stream.ok) return fail('EAGAIN', `no stream to node ${record.peer.num}: ${stream.detail}`);
     this.stream = stream.value;
     if (grant.aheadToken !== undefined) {
-      const { port, aheadToken } = grant;
-      const ahead = await node.deps.streams.connectBare?.(
-        addresses,
-        port,
-        aheadToken,
-        streamConnectMs,
-      );
+      const { aheadToken } = grant;
+      const ahead = await node.deps.streams.connectBare?.(there, aheadToken, streamConnectMs);
       if (ahead?.ok) this.ahead = ahead.value;
     }
     if (postCopy && !this.ahead)

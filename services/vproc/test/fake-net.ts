@@ -144,7 +144,7 @@ export class FakeNet {
         this.listeners.set(listener.port, listener);
         return listener;
       },
-      connect: async (_addresses, port, token) => {
+      connect: async ({ port }, token) => {
         const listener = this.listeners.get(port);
         if (!listener?.life.alive || !this.linked(node, listener.node))
           return fail('EHOSTUNREACH', `port ${port}`);

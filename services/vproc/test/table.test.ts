@@ -179,8 +179,9 @@ describe('vproc: attach', () => {
     const follow = async (node: number, from: number): Promise<number> => {
       const opened = await c.client.call(vproc, 'attach', node, { pid, input: true });
       assert(opened.ok, JSON.stringify(opened));
-      const { addresses, port, token } = opened.value;
-      const stream = await c.net.streams(0, new Life()).connect(addresses, port, token, 1_000);
+      const { token } = opened.value;
+      const to = { ...opened.value, node };
+      const stream = await c.net.streams(0, new Life()).connect(to, token, 1_000);
       assert(stream.ok);
       await stream.value.write(packr.pack([attachKind.open, { out: from }]));
       if (from === 0)
@@ -222,8 +223,9 @@ describe('vproc: attach', () => {
     const opened = await c.clock.result(c.client.call(vproc, 'attach', 1, { pid, input: false }));
     assert(opened.ok);
     await move(c, pid, 1, 2);
-    const { addresses, port, token } = opened.value;
-    const stream = await c.net.streams(0, new Life()).connect(addresses, port, token, 1_000);
+    const { token } = opened.value;
+    const to = { ...opened.value, node: 1 };
+    const stream = await c.net.streams(0, new Life()).connect(to, token, 1_000);
     assert(stream.ok);
     await stream.value.write(packr.pack([attachKind.open, { out: 0 }]));
     const answer = await c.clock.result(stream.value.read().catch(() => 'ended'));
