@@ -5,12 +5,15 @@ import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@
 import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { tcpProber } from './adapters/prober.tcp.ts';
+import { fileRevocations } from './adapters/revocations.file.ts';
 import { createIcsRouter } from './service.ts';
 
 const environment = z.object({
   SSI_CLUSTER: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/),
   SSI_NODE: z.coerce.number().int().min(1).max(1023),
   SSI_NATS: z.string(),
+  /** What outlives this process. */
+  SSI_STATE_DIR: z.string().optional(),
   /** Comma list, one address for each interconnect, best first. */
   SSI_ADDRESSES: z.string().default('127.0.0.1'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
@@ -73,6 +76,7 @@ const router = createIcsRouter({
   random,
   log,
   prober: tcpProber(clock),
+  ...(env.SSI_STATE_DIR && { revocations: fileRevocations(`${env.SSI_STATE_DIR}/revoked.json`) }),
   addresses,
   tcpPort: endpoint.tcpPort,
   pid: process.pid,

@@ -28,7 +28,8 @@ import {
   withoutDead,
   withService,
 } from './node-map.ts';
-import type { Prober } from './ports.ts';
+import type { Prober, RevocationStore } from './ports.ts';
+import { Revocations } from './revocations.ts';
 import { Watchers } from './watchers.ts';
 
 const pingEveryMs = 500;
@@ -40,8 +41,6 @@ const silenceMs = 2_000;
 const attachRetryMs = 200;
 /** A flush waits this long for local services to go by the new map; one that hangs must not fail the step. */
 const settleMs = 1_000;
-/** As the contract has it. */
-const revokedMax = 1_024;
 
 export interface RouterDeps {
   readonly ics: IcsEndpoint;
@@ -49,6 +48,8 @@ export interface RouterDeps {
   readonly random: Random;
   readonly log: Log;
   readonly prober: Prober;
+  /** Absent: what was revoked is forgotten with this process. */
+  readonly revocations?: RevocationStore;
   /** This node's addresses, one for each interconnect, best first. */
   readonly addresses: readonly string[];
   /** Where the router itself listens; 0: bus only. */
@@ -73,7 +74,7 @@ class IcsRouter implements Router {
   readonly #watchers: Watchers;
   readonly #startMs: number;
   #map: NodeMap = [];
-  #revoked: readonly string[] = [];
+  readonly #revoked: Revocations;
   #health: Health = new Map();
   #view: View | undefined;
   #self: MemberId | undefined;
@@ -85,7 +86,9 @@ class IcsRouter implements Router {
     this.#d = deps;
     this.#num = deps.ics.self.node;
     this.#startMs = deps.clock.nowMs();
-    this.#watchers = new Watchers(deps.clock, { map: [], digest: digest([]), revoked: [] });
+    this.#revoked = new Revocations(deps.revocations, deps.log);
+    const revoked = this.#revoked.words;
+    this.#watchers = new Watchers(deps.clock, { map: [], digest: this.#digest([]), revoked });
     this.#channels = new Channels({
       clock: deps.clock,
       log: deps.log,
@@ -168,20 +171,19 @@ class IcsRouter implements Router {
   }
 
   #publish(): void {
-    this.#d.setMap(this.#map, this.#revoked);
-    const revoked = this.#revoked;
+    const revoked = this.#revoked.words;
+    this.#d.setMap(this.#map, revoked);
     this.#watchers.publish({ map: this.#map, digest: this.#digest(this.#map), revoked });
   }
 
   /** Of a map, and of what is revoked: whoever has another one wants news. */
   #digest(map: NodeMap): string {
-    return digest(map) + (this.#revoked.length === 0 ? '' : hash32(this.#revoked.join()));
+    const { words } = this.#revoked;
+    return digest(map) + (words.length === 0 ? '' : hash32(words.join()));
   }
 
   #revoke(more: readonly string[]): void {
-    const next = [...new Set([...this.#revoked, ...more])].sort().slice(-revokedMax);
-    if (next.join() === this.#revoked.join()) return;
-    this.#revoked = next;
+    if (!this.#revoked.add(more)) return;
     this.#publish();
     for (const peer of this.#peers()) this.#tell(peer);
   }
@@ -195,7 +197,7 @@ class IcsRouter implements Router {
     const map = ofNode(this.#map, this.#num).map((e) => ({ ...e }));
     this.#d.ics.send(contract, 'map', peer, {
       ...{ node: this.#num, map },
-      revoked: [...this.#revoked],
+      revoked: [...this.#revoked.words],
     });
   }
 
@@ -316,7 +318,7 @@ class IcsRouter implements Router {
     if (ofNode(this.#map, node).length >= servicesMax)
       return fail('EAGAIN', `${servicesMax} services are registered`);
     this.#change(withService(this.#map, entry));
-    return ok({ map: this.#map.map((e) => ({ ...e })), revoked: [...this.#revoked] });
+    return ok({ map: this.#map.map((e) => ({ ...e })), revoked: [...this.#revoked.words] });
   }
 
   #grant(peer: number) {

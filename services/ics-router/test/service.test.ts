@@ -1,9 +1,14 @@
 // Routers of three nodes in one process, each with a membership that the test plays.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { clms, ics as contract, ok, type ServiceEndpoint, type View } from '@ssi/contracts';
 import { createIcs, type IcsEndpoint, linkRouter, MemoryBus } from '@ssi/ics';
 import { type Clock, noLog, seededRandom } from '@ssi/ports';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { fakeProber } from '../src/adapters/prober.fake.ts';
+import { fileRevocations } from '../src/adapters/revocations.file.ts';
+import type { RevocationStore } from '../src/ports.ts';
 import { createIcsRouter, type Router } from '../src/service.ts';
 import { life, viewOf } from './view.ts';
 
@@ -52,7 +57,7 @@ const endpoint = (node: number, service: string): IcsEndpoint => {
   return ics;
 };
 
-async function boot(num: number): Promise<Node> {
+async function boot(num: number, revocations?: RevocationStore): Promise<Node> {
   const membership = endpoint(num, 'clms');
   const node = { num, membership, view: allUp } as Node;
   membership.serve(clms, {
@@ -69,6 +74,7 @@ async function boot(num: number): Promise<Node> {
     random,
     log: noLog,
     prober: fakeProber(rtt),
+    ...(revocations && { revocations }),
     addresses: [`10.0.0.${num}`, `10.1.0.${num}`],
     tcpPort: 4_000 + num,
     pid: 0,
@@ -78,6 +84,15 @@ async function boot(num: number): Promise<Node> {
   await node.router.start();
   nodes.set(num, node);
   return node;
+}
+
+/** Another process of the router, which finds what the former one left. */
+async function reboot(num: number, revocations: RevocationStore): Promise<void> {
+  const { router, bus, membership } = at(num);
+  await router.stop();
+  await bus.close();
+  await membership.close();
+  await boot(num, revocations);
 }
 
 const at = (num: number): Node => {
@@ -90,13 +105,20 @@ const at = (num: number): Node => {
 function service(node: number, name: string) {
   const ics = endpoint(node, name);
   const maps: (readonly ServiceEndpoint[])[] = [];
-  const link = linkRouter({ ics, clock, tcp: [], setMap: (map) => maps.push(map) });
+  let known: readonly string[] = [];
+  const link = linkRouter({
+    ...{ ics, clock, tcp: [] },
+    setMap: (map, revoked = []) => {
+      maps.push(map);
+      known = revoked;
+    },
+  });
   closing.push(async () => link.stop());
   const self = { num: node, incarnation: life(1) };
   ics.setView(allUp, self);
   link.self(self);
   const services = (): string[] => (maps.at(-1) ?? []).map((e) => `${e.node}/${e.service}`);
-  return { ics, link, services };
+  return { ics, link, services, revoked: () => known };
 }
 
 const applyView = async (num: number, view: View): Promise<void> => {
@@ -226,5 +248,31 @@ describe('ICS: router', () => {
     expect(await nine.call(contract, 'register', 9, early)).toMatchObject({ errno: 'EAGAIN' });
     const peer = { num: 1, incarnation: life(1) };
     expect(await nine.call(contract, 'route', 9, { peer })).toMatchObject({ errno: 'EAGAIN' });
+  });
+
+  test('what was revoked is with every service within a second, and outlives all routers', async () => {
+    const dir = mkdtempSync(`${tmpdir()}/ssi-revoked-`);
+    try {
+      const kept = (num: number) => fileRevocations(`${dir}/n${num}/revoked.json`);
+      for (const num of [1, 2, 3]) await reboot(num, kept(num));
+      const far = service(3, 'vproc');
+      await far.link.registered;
+      const startMs = performance.now();
+      const admin = endpoint(0, 'admin_0_0');
+      admin.setView(allUp);
+      expect((await admin.call(contract, 'revoke', 1, { revoked: ['01ab'] })).ok).toBe(true);
+      await vi.waitFor(() => expect(far.revoked()).toEqual(['01ab']), { interval: 5 });
+      expect(performance.now() - startMs).toBeLessThan(1_000);
+      // Nobody is left who could tell.
+      for (const num of [1, 2, 3]) await at(num).router.stop();
+      const known = (num: number): readonly string[] => kept(num).load();
+      await vi.waitFor(() => expect([1, 2, 3].map(known)).toEqual([['01ab'], ['01ab'], ['01ab']]));
+      for (const num of [1, 2, 3]) await reboot(num, kept(num));
+      const late = service(2, 'vproc');
+      await late.link.registered;
+      expect(late.revoked()).toEqual(['01ab']);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 });
