@@ -12,6 +12,8 @@ type What =
   | { readonly kind: 'stopService'; readonly service: ServiceName }
   | { readonly kind: 'haltNode' }
   | { readonly kind: 'slowNode'; readonly ms: number }
+  /** Its services are starved: each thing that they do takes so long. */
+  | { readonly kind: 'starveNode'; readonly ms: number }
   | {
       readonly kind: 'cutNode';
       readonly way: 'both' | 'in' | 'out';
@@ -25,7 +27,8 @@ type What =
       readonly twicePart: number;
       readonly lateMs: number;
     }
-  | { readonly kind: 'stopBroker'; readonly forgets: number }
+  /** `forgets`: of its last acknowledged writes. */
+  | { readonly kind: 'stopBroker'; readonly forgets: number | 'all' }
   | {
       readonly kind: 'dieAtCall';
       readonly service: ServiceName;
@@ -83,6 +86,7 @@ function draw(r: SimRandom): What {
     [2, () => ({ kind: 'stopService', service: service() })],
     [1, () => ({ kind: 'haltNode' })],
     [1, () => ({ kind: 'slowNode', ms: r.integer(5, 120) })],
+    [1, () => ({ kind: 'starveNode', ms: r.integer(1, 15) })],
     [
       3,
       () => ({
@@ -101,7 +105,7 @@ function draw(r: SimRandom): What {
         lateMs: r.between(0, 60),
       }),
     ],
-    [2, () => ({ kind: 'stopBroker', forgets: r.chance(0.4) ? r.integer(1, 3) : 0 })],
+    [2, () => ({ kind: 'stopBroker', forgets: drawForgotten(r) })],
     [
       3,
       () => ({
@@ -128,6 +132,11 @@ function draw(r: SimRandom): What {
     if (at < 0) return make();
   }
   return { kind: 'killNode' };
+}
+
+function drawForgotten(r: SimRandom): number | 'all' {
+  if (r.chance(0.6)) return 0;
+  return r.chance(0.2) ? 'all' : r.integer(1, 3);
 }
 
 /** For people: one fault. */
@@ -166,13 +175,17 @@ function begin(cluster: SimCluster, { node: num, what }: Fault): (() => void) | 
     case 'slowNode':
       world.net.setSlow(num, what.ms);
       return () => world.net.setSlow(num, 0);
+    case 'starveNode':
+      node.starve(what.ms);
+      return () => node.starve(0);
     case 'cutNode':
       return cutNode(cluster, num, what);
     case 'badNet':
       return badNet(cluster, what);
     case 'stopBroker':
       world.bus.stop();
-      world.store.forgetLast(what.forgets);
+      if (what.forgets === 'all') world.store.forgetAll();
+      else world.store.forgetLast(what.forgets);
       return () => world.bus.start();
     case 'dieAtCall':
       node.trap = { service: what.service, left: what.calls, when: what.when, what: what.what };
@@ -234,6 +247,7 @@ export function healAll({ world, nodes }: SimCluster): void {
     node.trap = undefined;
     node.machine.failing.clear();
     node.halt(false);
+    node.starve(0);
     for (const life of node.lives.values()) life.resume();
     node.start();
   }

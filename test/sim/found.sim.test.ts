@@ -116,3 +116,25 @@ test('vproc: rexec: what the program forked since it was looked at is not killed
   expect([...node.machine.processes.keys()]).toEqual([pid, child.pid]);
   assert.equal(scene.atRest(), undefined);
 });
+
+test('vproc: an orphan that was made since the tree was looked at keeps the streams: nothing moves', async () => {
+  const scene = await formed(8);
+  const node = scene.cluster.node(1);
+  const pid = await started(scene, 1);
+  const child = node.machine.fork(pid);
+  await scene.pass(500);
+  scene.world.net.setQuality(1, 2, { ...goodLink, delayMs: [60, 61] });
+  const move = scene.client.call(vproc, 'migrate', 1, { pid, to: 2, uid: 0 });
+  const reserved = scene.cluster.node(2).machine.images;
+  for (let i = 0; i < 200 && reserved.size === 0; i++) await scene.pass(2);
+  assert(child && node.machine.processes.get(pid)?.state === 'running', 'frozen too early');
+  const orphan = node.machine.fork(child.pid);
+  node.machine.exit(child.pid, 0);
+  assert(orphan);
+  const reply = await scene.answer(move);
+  expect(reply.ok ? 'ok' : reply.errno).toBe('ECANCELED');
+  scene.world.net.heal();
+  await scene.pass(2_000);
+  expect([...node.machine.processes.keys()]).toEqual([pid, orphan.pid]);
+  assert.equal(scene.atRest(), undefined);
+});

@@ -83,6 +83,7 @@ export class SimNode {
   #boots = 0;
   /** Its processes are stopped; `halted` lasts until its guard has run after that. */
   #still = false;
+  #slowMs = 0;
   #starts = 0;
 
   constructor(options: NodeOptions) {
@@ -173,6 +174,7 @@ export class SimNode {
     this.lives.set(service, life);
     this.world.journal.event(life.name, 'starts');
     if (this.#still) life.pause();
+    life.slow(this.#slowMs);
     startService(this, service, life);
   }
 
@@ -203,6 +205,12 @@ export class SimNode {
     this.world.clock.after(1, () => {
       this.halted = false;
     });
+  }
+
+  /** Something else has its processors; the guard runs before all of it. 0: no more. */
+  starve(ms: number): void {
+    this.#slowMs = ms;
+    for (const life of this.lives.values()) life.slow(ms);
   }
 
   probed(token: string): void {

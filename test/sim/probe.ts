@@ -53,7 +53,7 @@ export function startProbe(ics: Ics, life: Life, ran: (token: string) => void): 
           role.told(reply.value);
         }
       }
-      await sleep(clock, 100);
+      await sleep(clock, clock.nowMs() - heardMs < silenceMs ? silenceMs / 4 : 100);
     }
   };
   void attach();

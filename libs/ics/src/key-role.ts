@@ -44,13 +44,14 @@ export function createKeyRole(q: {
   let view: View | undefined;
   let self: MemberId | undefined;
   let stoodDown = 0;
+  /** The epoch in which the applied view names this instance. */
+  let named: number | undefined;
   let untilMs = Number.NEGATIVE_INFINITY;
   let shown: number | undefined;
   let asking = false;
   let closed = false;
 
-  /** The epoch in which the applied view names this instance. */
-  function named(): number | undefined {
+  function nameNow(): number | undefined {
     const key = view && activeInstance(view, name);
     const me = view?.members.find((m) => m.num === self?.num);
     if (!key || !self || !me || key.num !== self.num || key.to !== undefined) return undefined;
@@ -58,8 +59,7 @@ export function createKeyRole(q: {
     return key.since > stoodDown ? key.since : undefined;
   }
 
-  const epoch = (): number | undefined =>
-    !closed && clock.nowMs() < untilMs ? named() : undefined;
+  const epoch = (): number | undefined => (!closed && clock.nowMs() < untilMs ? named : undefined);
 
   function review(): void {
     const now = epoch();
@@ -71,7 +71,7 @@ export function createKeyRole(q: {
   async function ask(): Promise<void> {
     if (asking) return;
     asking = true;
-    while (!closed && named() !== undefined) {
+    while (!closed && named !== undefined) {
       const sentMs = clock.nowMs();
       const reply = await ics.call(clms, 'confirm', ics.self.node, {}, { timeoutMs: 4 * askMs });
       // A lease in a newer view says nothing about this one: that view is on its way here.
@@ -93,12 +93,14 @@ export function createKeyRole(q: {
         untilMs = Number.NEGATIVE_INFINITY;
       view = next.view;
       self = next.self;
+      named = nameNow();
       review();
       void ask();
     },
     async standDown({ name: which, since }) {
       if (which !== name) return fail('EIO', `this is ${name}, not ${which}`);
       stoodDown = Math.max(stoodDown, since);
+      named = nameNow();
       review();
       return !q.idle || (await q.idle()) ? ok({}) : fail('EIO', `${name} could not be ended`);
     },

@@ -1,6 +1,6 @@
 // One life of a process in the simulation. What it waits for reaches it only while it lives: after its
 // end its timers, its inbox and the answers to its calls are gone, and nothing it still tries has any
-// effect. While it is paused (SIGSTOP) all of that waits.
+// effect. While it is paused (SIGSTOP) all of that waits; while it is slow each of it takes its time.
 import type { Clock, Timer } from '@ssi/ports';
 import type { SimClock } from './sim-clock.ts';
 
@@ -28,6 +28,9 @@ export class Life {
   readonly #o: LifeOptions;
   #alive = true;
   #paused = false;
+  #slowMs = 0;
+  /** The next of what waits has its place in time. */
+  #draining = false;
   #resumedMs = Number.NEGATIVE_INFINITY;
   #waiting: (() => void)[] = [];
   #onEnd: (() => void)[] = [];
@@ -48,9 +51,10 @@ export class Life {
     return this.#alive;
   }
 
-  /** When it was last let go on, on the world's clock; infinite while it is paused. */
+  /** When it last had nothing left that waited, on the world's clock; infinite while something may wait. */
   get resumedMs(): number {
-    return this.#paused ? Number.POSITIVE_INFINITY : this.#resumedMs;
+    const late = this.#paused || this.#slowMs > 0 || this.#draining;
+    return late ? Number.POSITIVE_INFINITY : this.#resumedMs;
   }
 
   /** Called once when this life ends. */
@@ -76,17 +80,37 @@ export class Life {
     if (!this.#paused) return;
     this.#paused = false;
     this.#resumedMs = this.#o.world.nowMs();
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    // Each in an event of its own: a process takes one thing after the other.
-    for (const fn of waiting) this.#o.world.after(0, () => this.run(fn));
+    this.#drain();
   }
 
-  /** Now if it runs, later if it is paused, never if it is over. */
+  /** A starved processor: whatever it does takes so much longer, and the rest waits for it. 0: no more. */
+  slow(ms: number): void {
+    this.#slowMs = ms;
+    this.#resumedMs = this.#o.world.nowMs();
+  }
+
+  /** Now if it runs, later if it is paused or slow, never if it is over. */
   run(fn: () => void): void {
     if (!this.#alive) return;
-    if (this.#paused) this.#waiting.push(fn);
-    else fn();
+    if (!this.#paused && this.#slowMs === 0 && this.#waiting.length === 0) {
+      fn();
+      return;
+    }
+    this.#waiting.push(fn);
+    this.#drain();
+  }
+
+  /** Each in an event of its own: a process takes one thing after the other, in order. */
+  #drain(): void {
+    if (this.#draining || this.#paused || this.#waiting.length === 0) return;
+    this.#draining = true;
+    this.#o.world.after(this.#slowMs, () => {
+      this.#draining = false;
+      if (this.#paused || !this.#alive) return;
+      if (this.#waiting.length === 1) this.#resumedMs = this.#o.world.nowMs();
+      this.#waiting.shift()?.();
+      this.#drain();
+    });
   }
 
   /**

@@ -138,7 +138,11 @@ class IcsRouter implements Router {
 
   #apply(view: View, self: MemberId): void {
     this.#heardMs = this.#d.clock.nowMs();
-    if (this.#view && view.transid < this.#view.transid) return;
+    const [known, me] = [this.#view, this.#self];
+    if (known && view.transid < known.transid) return;
+    // Said again once a second: there is nothing new in it.
+    if (view.transid === known?.transid && me && sameIncarnation(me.incarnation, self.incarnation))
+      return;
     this.#d.ics.setView(view, self);
     this.#view = view;
     this.#self = self;

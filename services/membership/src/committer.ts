@@ -24,14 +24,20 @@ export async function readRecord(kv: Kv): Promise<Reply<Found, 'ETIMEDOUT' | 'EH
 
 export interface Committer {
   /**
-   * Writes the view that `change` makes of the newest one. `change` runs when its turn comes and may
-   * refuse; the same view back: nothing to do. EREMCHG: another master wrote, this one's term is over.
+   * Writes the view that `change` makes of the newest one; what is asked for at one time is one transition.
+   * `change` runs when its turn comes and may refuse; the same transid back: nothing to do. EREMCHG: another
+   * master wrote, this one's term is over.
    */
   commit<E extends Errno>(
     change: (view: View) => Reply<View, E>,
   ): Promise<Reply<View, E | CommitErrno>>;
   /** Puts the master's record back where the store forgot it. */
   refill(): Promise<void>;
+}
+
+interface Asked {
+  readonly change: (view: View) => Reply<View, Errno>;
+  readonly answer: (reply: Reply<View, Errno>) => void;
 }
 
 export function createCommitter(q: {
@@ -55,6 +61,8 @@ export function createCommitter(q: {
   let lost = false;
   const isOver = q.isOver;
   let tail: Promise<unknown> = Promise.resolve();
+  /** Asked for while a write was under way: they go with the next one. */
+  let waiting: Asked[] = [];
 
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = tail.then(work);
@@ -116,14 +124,29 @@ export function createCommitter(q: {
     return ok(next);
   }
 
+  /** All that waits as one transition: each change sees those before it. */
+  async function writeWaiting(): Promise<void> {
+    const group = waiting;
+    waiting = [];
+    const { transid } = view;
+    let next = view;
+    const refused = new Map<Asked, Reply<View, Errno>>();
+    for (const asked of group) {
+      const changed = lost
+        ? fail('EREMCHG', 'another master wrote')
+        : asked.change({ ...next, transid });
+      if (!changed.ok) refused.set(asked, changed);
+      else if (changed.value.transid !== transid) next = changed.value;
+    }
+    const written = next === view ? ok(view) : await write(next);
+    for (const asked of group) asked.answer(refused.get(asked) ?? written);
+  }
+
   return {
     commit: (change) =>
-      inTurn(async () => {
-        if (lost) return fail('EREMCHG', 'another master wrote');
-        const next = change(view);
-        if (!next.ok) return next;
-        if (next.value.transid === view.transid) return ok(view);
-        return write(next.value);
+      new Promise<Reply<View, Errno>>((answer) => {
+        waiting.push({ change, answer });
+        if (waiting.length === 1) void inTurn(writeWaiting);
       }) as never,
     refill: () =>
       inTurn(async () => {

@@ -70,24 +70,25 @@ export function createElection(
   /** The master let go, and no other was heard since. */
   const isHurried = (): boolean => hurriedMs >= state.heardMasterMs;
 
-  function dueMs(): number {
+  function isDue(nowMs: number): boolean {
     const since = Math.max(state.heardMasterMs, state.promised.untilMs - timing.promiseMs);
-    const view = state.view;
-    const voters = view ? votersOf(view).filter((n) => n !== view.master) : [];
-    const rank = Math.max(0, voters.indexOf(state.id.num));
     // A master whose membership restarted: the promises are to this very life, nobody else may stand.
     const mine =
       state.promised.to === state.id.num && state.promised.life === state.id.incarnation.bootId;
-    const wait = isHurried() || mine ? 0 : timing.promiseMs;
+    const fromMs = since + (isHurried() || mine ? 0 : timing.promiseMs);
+    if (nowMs < Math.max(notBeforeMs, fromMs)) return false;
+    const view = state.view;
+    const voters = view ? votersOf(view).filter((n) => n !== view.master) : [];
+    const rank = Math.max(0, voters.indexOf(state.id.num));
     const stranger = selfIn(state) ? 0 : timing.strangerMs;
-    return Math.max(notBeforeMs, since + wait + rank * timing.rankMs + stranger);
+    return nowMs >= fromMs + rank * timing.rankMs + stranger;
   }
 
   function mayStand(nowMs: number): boolean {
     if (campaign || state.role !== 'slave' || state.leaving || state.stopped) return false;
     // Nobody to follow and nothing to go on from: life.ts finds or founds the cluster.
     if (state.clusterId === undefined || !state.broker.ok) return false;
-    return forced || nowMs >= dueMs();
+    return forced || isDue(nowMs);
   }
 
   async function stand(): Promise<void> {

@@ -9,8 +9,8 @@ export interface Detector {
   /** 0 is healthy; each late look adds one, each second in time takes one away. At most healthMax. */
   readonly health: number;
   readonly healthChangedMs: number;
-  /** Silence of each node so far, ms, in which this monitor was awake. */
-  readonly silentMs: ReadonlyMap<number, number>;
+  /** Silence of each node so far, ms, in which this monitor was awake. Its owner's alone: changed in place. */
+  readonly silentMs: Map<number, number>;
 }
 
 /** Worst local health: accusations wait (1 + 8/4) times as long. */
@@ -29,8 +29,8 @@ export function watching(d: Detector, nums: readonly number[]): Detector {
 }
 
 export function heard(d: Detector, num: number): Detector {
-  if (!d.silentMs.has(num)) return d;
-  return { ...d, silentMs: new Map(d.silentMs).set(num, 0) };
+  if (d.silentMs.has(num)) d.silentMs.set(num, 0);
+  return d;
 }
 
 /** The monitor looks. A gap of more than a heartbeat was its own sleep and counts as one tick. */
@@ -38,7 +38,8 @@ export function look(d: Detector, nowMs: number, timing: Timing): Detector {
   const gap = nowMs - d.lookedMs;
   const late = gap > timing.beatMs;
   const awake = late ? timing.tickMs : gap;
-  const silentMs = new Map([...d.silentMs].map(([num, ms]) => [num, ms + awake]));
+  const { silentMs } = d;
+  for (const [num, ms] of silentMs) silentMs.set(num, ms + awake);
   if (late)
     return {
       lookedMs: nowMs,

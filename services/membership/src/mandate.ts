@@ -5,13 +5,13 @@
 import { isQuorum, type QuorumOptions } from './quorum.ts';
 import { mandateMs, type Timing } from './timing.ts';
 
-/** A master's or candidate's count of acknowledged heartbeats. */
+/** A master's or candidate's count of acknowledged heartbeats. Its owner's alone: the maps grow in place. */
 export interface Mandate {
   readonly term: number;
   /** Send times of the heartbeats that may still be acknowledged, by sequence number. */
-  readonly sent: ReadonlyMap<number, number>;
+  readonly sent: Map<number, number>;
   /** Send time of the newest heartbeat each voter acknowledged. */
-  readonly acked: ReadonlyMap<number, number>;
+  readonly acked: Map<number, number>;
 }
 
 export const newMandate = (term: number): Mandate => ({
@@ -24,18 +24,18 @@ export const newMandate = (term: number): Mandate => ({
 const sentMax = 64;
 
 export function beatSent(m: Mandate, seq: number, atMs: number): Mandate {
-  const sent = new Map(m.sent).set(seq, atMs);
-  for (const old of sent.keys()) {
-    if (sent.size <= sentMax) break;
-    sent.delete(old);
+  m.sent.set(seq, atMs);
+  for (const old of m.sent.keys()) {
+    if (m.sent.size <= sentMax) break;
+    m.sent.delete(old);
   }
-  return { ...m, sent };
+  return m;
 }
 
 export function beatAcked(m: Mandate, voter: number, seq: number): Mandate {
   const atMs = m.sent.get(seq);
-  if (atMs === undefined || atMs <= (m.acked.get(voter) ?? -1)) return m;
-  return { ...m, acked: new Map(m.acked).set(voter, atMs) };
+  if (atMs !== undefined && atMs > (m.acked.get(voter) ?? -1)) m.acked.set(voter, atMs);
+  return m;
 }
 
 /** When the mandate ends, on the master's clock; the master's own vote is given with each heartbeat. */
@@ -45,18 +45,18 @@ export function mandateUntil(
   options: QuorumOptions,
   timing: Timing,
 ): number {
-  // The newest time at which a quorum had acknowledged: drop the newest votes one by one.
-  const times = voters
-    .map((v) => ({ v, atMs: m.acked.get(v) ?? Number.NEGATIVE_INFINITY }))
-    .filter((x) => x.atMs !== Number.NEGATIVE_INFINITY)
-    .sort((a, b) => b.atMs - a.atMs);
-  const have: number[] = [];
-  if (isQuorum(have, voters, options)) return Number.POSITIVE_INFINITY;
-  for (const { v, atMs } of times) {
-    have.push(v);
-    if (isQuorum(have, voters, options)) return atMs + mandateMs(timing);
+  if (isQuorum([], voters, options)) return Number.POSITIVE_INFINITY;
+  // The newest time at which a quorum had acknowledged: the fewest votes, newest first, that are one.
+  const acked = (v: number): number => m.acked.get(v) ?? Number.NEGATIVE_INFINITY;
+  const newest = voters.filter((v) => m.acked.has(v)).sort((a, b) => acked(b) - acked(a));
+  if (!isQuorum(newest, voters, options)) return Number.NEGATIVE_INFINITY;
+  let [few, enough] = [0, newest.length];
+  while (enough - few > 1) {
+    const half = (few + enough) >> 1;
+    if (isQuorum(newest.slice(0, half), voters, options)) enough = half;
+    else few = half;
   }
-  return Number.NEGATIVE_INFINITY;
+  return acked(newest[enough - 1] ?? 0) + mandateMs(timing);
 }
 
 /** What a voter promised. */

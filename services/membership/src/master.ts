@@ -73,8 +73,21 @@ export function createMaster(
     if (!state.view) throw new Error('a master has a view');
     return state.view;
   };
-  const until = (): number => mandateUntil(mandate, votersOf(view()), config.quorum, timing);
-  const mandated = (): boolean => !over && clock.nowMs() < until();
+  /** In one view it only grows: what was counted before is never too late. */
+  let counted = { view: undefined as View | undefined, untilMs: Number.NEGATIVE_INFINITY };
+  const until = (): number => {
+    const now = view();
+    counted = {
+      view: now,
+      untilMs: mandateUntil(mandate, votersOf(now), config.quorum, timing),
+    };
+    return counted.untilMs;
+  };
+  const mandated = (): boolean => {
+    const nowMs = clock.nowMs();
+    if (over) return false;
+    return (counted.view === view() && nowMs < counted.untilMs) || nowMs < until();
+  };
 
   /**
    * A majority acknowledged a moment ago. A master that is cut off keeps its mandate for a while, and

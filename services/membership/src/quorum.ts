@@ -26,7 +26,8 @@ export function isQuorum(
   voters: readonly number[],
   options: QuorumOptions,
 ): boolean {
-  const votes = voters.filter((v) => have.includes(v));
+  const given = new Set(have);
+  const votes = voters.filter((v) => given.has(v));
   const expected = expectedVotes(voters, options);
   if (expected === 0) return true;
   if (options.twoNode && expected === 2) return votes.length >= 1;

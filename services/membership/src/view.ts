@@ -157,8 +157,9 @@ export interface Transition {
 /** What changed between two views, by node number: the events of cluster_detailedtransition(3). */
 export function transitions(before: View | undefined, after: View): Transition[] {
   const out: Transition[] = [];
+  const former = new Map(before?.members.map((m) => [m.num, m]));
   for (const m of after.members) {
-    const old = before && findMember(before, m.num);
+    const old = former.get(m.num);
     const same = old && sameIncarnation(old.incarnation, m.incarnation);
     const from: NodeState = same ? old.state : old ? 'DOWN' : 'NEVERUP';
     const step = m.step ? `step ${m.step.name} waits for ${m.step.waitingFor.join(', ')}` : '';

@@ -77,6 +77,7 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
       `dump: ${done.errno} ${done.detail}`,
     );
   traceDump(move, startMs, done.value);
+  const behind = leftBehind(move, done.value);
   const tasks = await dumpedTasks(move, done.value);
   // On record before anything else: these copies stand still until somebody says otherwise.
   const kept = await move.write('dumping', {
@@ -90,6 +91,9 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   if (!sent.ok) return sent;
   const tail = await logs.after();
   if (!tail.ok) return tail;
+  const left = await behind;
+  if (left !== undefined)
+    return fail('ECANCELED', `${left} would stay, and has to do with what would go`);
   const sentAhead = await finishAhead(ahead);
   if (!sentAhead.ok) return sentAhead;
   const { clock } = node.deps;
@@ -130,10 +134,7 @@ async function dumpedTasks(
 ): Promise<Reply<MoveTask[], 'ECANCELED'>> {
   const { local } = move.parts;
   const surveyed = new Map(move.record.tasks.map((t) => [t.pid, t]));
-  if (move.program || dumped.tasks.some((d) => !surveyed.has(d.pid))) await local.refresh();
-  // What a dump takes along would end with the halted program here.
-  const left = move.program && [...local.table.values()].find((e) => e.ppid === move.record.root);
-  if (left) return fail('ECANCELED', `it forked ${left.pid} meanwhile, which would stay`);
+  if (dumped.tasks.some((d) => !surveyed.has(d.pid))) await local.refresh();
   const tasks: MoveTask[] = [];
   for (const { pid } of dumped.tasks) {
     const entry = local.table.get(pid);
@@ -147,6 +148,25 @@ async function dumpedTasks(
   }
   move.claimed = new Set([...move.claimed, ...tasks.map((t) => t.pid)]);
   return ok(tasks);
+}
+
+/**
+ * Since the tree was looked at: who was forked or lost its parent, holds the tree's streams, and is not in
+ * the images; of a program that is replaced also any child. The tree stands still: there is no more of it.
+ */
+async function leftBehind(move: SourceMove, dumped: DumpResult): Promise<number | undefined> {
+  const { owner, root } = move.record;
+  const { local, node } = move.parts;
+  if (owner === undefined && !move.program) return undefined;
+  await local.refresh();
+  const goes = new Set(dumped.tasks.map((t) => t.pid));
+  for (const e of local.table.values()) {
+    if (goes.has(e.pid)) continue;
+    if (move.program && e.ppid === root) return e.pid;
+    if (owner === undefined || e.owner !== owner) continue;
+    if ((await node.deps.ports.holders?.ownerOf(e.pid)) === owner) return e.pid;
+  }
+  return undefined;
 }
 
 /** One that ended just before the freeze and was not waited for: in the images, but in no control group. */
