@@ -6,6 +6,7 @@ export const variables = {
   ADDRESSES: 'addresses of the node, with commas',
   ARGV0: 'the name by which ssi was called',
   AUTO_TIE_BREAKER: '1: of two equal halves the one with the lowest node number goes on',
+  BRIDGE_NATS: 'URL of a second bus, which this node bridges to the one of the cluster',
   CGROUP: 'control group of the programs of the node',
   CLUSTER: 'name of the cluster',
   CREDS: 'file with the credential to use',

@@ -66,6 +66,10 @@ export const replySubject = (cluster: string, to: Endpoint, from: Endpoint): str
 export const inboxSubject = (cluster: string, to: Endpoint): string =>
   `ssi.${cluster}.reply.${endpointToken(to)}.>`;
 
+/** What all subjects of answers to one endpoint begin with, of one of them; undefined: it is none. */
+export const replyPrefix = (subject: string): string | undefined =>
+  /^ssi\.[^.]+\.(?:reply|inbox)\.[^.]+(?=\.)/.exec(subject)?.[0];
+
 /** Where the bus's own client library gets its answers (JetStream). */
 export const libraryInbox = (cluster: string, of: Endpoint): string =>
   `ssi.${cluster}.inbox.${of.node}-${of.service}`;

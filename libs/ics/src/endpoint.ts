@@ -133,10 +133,16 @@ function parseBus(text: string): { servers: string[]; tls: boolean; user?: strin
 export const busTls = (held: Credential | undefined): TlsOptions =>
   held ? Object.assign({ ca: held.ca }, { servername: busHost(held.cluster) }) : {};
 
-async function connectBus(
+/** `text`: as `EndpointOptions.nats`. `noEcho`: what it publishes does not come back to it. */
+export async function connectBus(
   text: string,
   name: string,
-  q: { busWaitMs?: number; clock: Clock; credential?: Credential | undefined; inboxPrefix: string },
+  q: {
+    busWaitMs?: number;
+    credential?: Credential | undefined;
+    inboxPrefix: string;
+    noEcho?: boolean;
+  },
 ): Promise<Reply<NatsConnection, 'EHOSTUNREACH' | 'EACCES'>> {
   const bus = parseBus(text);
   const { seed } = q.credential ?? {};
@@ -153,6 +159,7 @@ async function connectBus(
     ...credentials,
     name,
     inboxPrefix: q.inboxPrefix,
+    ...(q.noEcho && { noEcho: true }),
     ...(bus.tls && { tls: busTls(q.credential) }),
     maxReconnectAttempts: -1,
     reconnectTimeWait: reconnectWaitMs,

@@ -1,8 +1,15 @@
 // Every export of ICS, by file.
+export { type NatsBridge, natsBridge, type Side } from './bridge.nats.ts';
 export { type Answers, callAll } from './broadcast.ts';
 export { credentialOf } from './credential-file.ts';
 export { type Encryption, encryptionOf } from './encryption.ts';
-export { busTls, createEndpoint, type Endpoint, type EndpointOptions } from './endpoint.ts';
+export {
+  busTls,
+  connectBus,
+  createEndpoint,
+  type Endpoint,
+  type EndpointOptions,
+} from './endpoint.ts';
 export { type Identity, identityOf } from './hello.ts';
 export { createIcs, type IcsEndpoint, type IcsOptions, type PeerState } from './ics.ts';
 export { createKeyCalls, type KeyCalls } from './key-calls.ts';

@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import type { ServiceEndpoint } from '@ssi/contracts';
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { type NatsServer, startNatsServer } from '../../ports/test/nats-server.ts';
+import { natsBridge } from '../src/bridge.nats.ts';
 import { MemoryBus } from '../src/transport.memory.ts';
 import { natsTransport } from '../src/transport.nats.ts';
 import { type TcpTransport, tcpTransport } from '../src/transport.tcp.ts';
@@ -45,10 +46,14 @@ transportSuite('memory of another process', async () => {
 });
 
 let nats: NatsServer;
+let secondNats: NatsServer;
 beforeAll(async () => {
-  nats = await startNatsServer();
+  [nats, secondNats] = await Promise.all([startNatsServer(), startNatsServer()]);
 });
-afterAll(() => nats.stop());
+afterAll(async () => {
+  await nats.stop();
+  await secondNats.stop();
+});
 
 let clusters = 0;
 transportSuite('nats', async () => {
@@ -61,6 +66,40 @@ transportSuite('nats', async () => {
       return natsTransport({ connection, cluster, self: { node, service } });
     },
     close: async () => {
+      for (const c of connections) await c.close();
+    },
+  };
+});
+
+/** Odd nodes on one bus, even ones on the other: most calls of the suite are from an even one to an odd one. */
+transportSuite('nats, two buses and a bridge', async () => {
+  const cluster = `test${clusters++}`;
+  const connections: NatsConnection[] = [];
+  const open = async (servers: string, noEcho: boolean): Promise<NatsConnection> => {
+    const connection = await connect({ servers, noEcho });
+    connections.push(connection);
+    return connection;
+  };
+  const bridge = natsBridge({
+    cluster,
+    first: await open(nats.url, true),
+    second: await open(secondNats.url, true),
+    onNode: () => {},
+  });
+  bridge.setHomes(new Map([1, 2, 3, 4, 5, 6, 7].map((n) => [n, n % 2 ? 'first' : 'second'])));
+  for (const c of connections) await c.flush();
+  return {
+    transport: async (node, service) => {
+      const { url } = node % 2 ? nats : secondNats;
+      return natsTransport({
+        connection: await open(url, false),
+        cluster,
+        self: { node, service },
+      });
+    },
+    close: async () => {
+      expect(bridge.counters().forwarded).toBeGreaterThan(0);
+      bridge.close();
       for (const c of connections) await c.close();
     },
   };

@@ -31,8 +31,11 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** `more`: further lines of its configuration. */
-export async function startNatsServer(more: readonly string[] = []): Promise<NatsServer> {
+/** `more`: further lines of its configuration; `store` false: without JetStream. */
+export async function startNatsServer(
+  more: readonly string[] = [],
+  { store = true } = {},
+): Promise<NatsServer> {
   const dir = mkdtempSync(join(tmpdir(), 'ssi-nats-'));
   const port = await freePort();
   const config = join(dir, 'nats.conf');
@@ -41,7 +44,7 @@ export async function startNatsServer(more: readonly string[] = []): Promise<Nat
     config,
     [
       `listen: "127.0.0.1:${port}"`,
-      `jetstream { store_dir: "${join(dir, 'js')}", sync_interval: always }`,
+      ...(store ? [`jetstream { store_dir: "${join(dir, 'js')}", sync_interval: always }`] : []),
       ...more,
       '',
     ].join('\n'),

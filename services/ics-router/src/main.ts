@@ -4,6 +4,7 @@ import { createEndpoint, credentialOf } from '@ssi/ics';
 import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
+import { openBridge } from './adapters/bridge.nats.ts';
 import { tcpProber } from './adapters/prober.tcp.ts';
 import { fileRevocations } from './adapters/revocations.file.ts';
 import { createIcsRouter } from './service.ts';
@@ -12,6 +13,8 @@ const environment = z.object({
   SSI_CLUSTER: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/),
   SSI_NODE: z.coerce.number().int().min(1).max(1023),
   SSI_NATS: z.string(),
+  /** Another bus, which has no store of its own: nodes that are there only are carried to and from this one. */
+  SSI_BRIDGE_NATS: z.string().optional(),
   /** What outlives this process. */
   SSI_STATE_DIR: z.string().optional(),
   /** Comma list, one address for each interconnect, best first. */
@@ -70,6 +73,18 @@ const telemetry = await startTelemetry({
   sample: env.SSI_TRACE_SAMPLE,
   clock,
 });
+const second = env.SSI_BRIDGE_NATS;
+const bridge =
+  second === undefined
+    ? undefined
+    : await openBridge({
+        ...{ cluster: env.SSI_CLUSTER, first: env.SSI_NATS, second },
+        ...{ clock, random, log },
+      });
+if (bridge && !bridge.ok) {
+  log.error('no bridge', { errno: bridge.errno, detail: bridge.detail });
+  process.exit(1);
+}
 const router = createIcsRouter({
   ics: endpoint.ics,
   clock,
@@ -81,10 +96,12 @@ const router = createIcsRouter({
   tcpPort: endpoint.tcpPort,
   pid: process.pid,
   setMap: endpoint.setMap,
+  ...(bridge && { onMembers: bridge.value.setMembers }),
 });
 
 const stop = async (): Promise<void> => {
   await router.stop();
+  if (bridge) await bridge.value.close();
   await telemetry.stop();
   await endpoint.close();
   process.exit(0);

@@ -55,6 +55,8 @@ export interface RouterDeps {
   /** Where the router itself listens; 0: bus only. */
   readonly tcpPort: number;
   readonly pid: number;
+  /** Told the nodes of each view that may be talked to, this one too. */
+  readonly onMembers?: (nums: readonly number[]) => void;
   /** The router's own endpoint goes by the map too. */
   readonly setMap: (map: readonly ServiceEndpoint[], revoked?: readonly string[]) => void;
 }
@@ -146,6 +148,7 @@ class IcsRouter implements Router {
     this.#d.ics.setView(view, self);
     this.#view = view;
     this.#self = self;
+    this.#d.onMembers?.([this.#num, ...this.#peers()]);
     for (const m of view.members) {
       if (m.num === this.#num) continue;
       if (talksIn(m.state)) this.#channels.up(m.num, m.incarnation.bootId);

@@ -58,6 +58,9 @@ export async function startPair(name: string, nats: string, sample?: Sampling): 
   };
 }
 
+/** Of the first turn: until the code of every pair is compiled. With less the first pair measured looks slow. */
+const warmMs = 2_000;
+
 /** Results by pair, one for each turn. The first turn warms up and does not count. */
 export async function byTurns(
   pairs: ReadonlyMap<string, Pair>,
@@ -67,7 +70,7 @@ export async function byTurns(
   const results = new Map<string, Measured[]>([...pairs.keys()].map((name) => [name, []]));
   for (let turn = 0; turn <= turns; turn++)
     for (const [name, pair] of pairs) {
-      const measured = await pair.measure(round);
+      const measured = await pair.measure(turn === 0 ? { ...round, ms: warmMs } : round);
       if (turn > 0) results.get(name)?.push(measured);
     }
   return results;
