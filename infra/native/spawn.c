@@ -7,6 +7,11 @@
  *             [--in PATH] [--out PATH] [--err PATH] [--tty PATH] [--fd N=PATH:FLAGS]... [--io-uring]
  *             [--stopped] -- CMD ARGS...
  *
+ *   ssi-spawn --serve      starts one for each request on standard input, a child of its own at a time: a fork of
+ *                          its starter, which is large, would take longer than all the rest
+ *
+ * A request is its length (32 bits), then strings that end in 0: an id, the number of arguments, those, and the
+ * environment. What is printed for it is one line, the id before it.
  * --ns enters the namespaces of that process (seen from here); --cgroup may be given several times (v1);
  * --stopped leaves it stopped by SIGSTOP, execve(2) done and no instruction of the program executed.
  * FLAGS: r w rw, a append, n nonblock.
@@ -42,7 +47,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { cgroups_max = 16, files_max = 64, high_fd = 700 };
+enum { cgroups_max = 16, files_max = 64, high_fd = 700, serve_s = 8 };
 
 struct file {
   int target;
@@ -69,6 +74,16 @@ struct failure {
   char what[256];
 };
 static int report_fd = -1;
+static const char *request_id = "";
+
+static void tell(const struct failure *failure) {
+  char line[sizeof failure->what];
+  const char *name = strerrorname_np(failure->number);
+  snprintf(line, sizeof line, "%s", failure->what);
+  for (char *at = line; (at = strchr(at, '\n')); *at = ' ') continue;
+  printf("%serror %s %s\n", request_id, name ? name : "EIO", line);
+  fflush(stdout);
+}
 
 __attribute__((noreturn)) static void fail_with(int number, const char *what) {
   struct failure failure = {.number = number};
@@ -76,9 +91,7 @@ __attribute__((noreturn)) static void fail_with(int number, const char *what) {
   if (report_fd >= 0) {
     if (write(report_fd, &failure, sizeof failure) < 0) _exit(2);
   } else {
-    const char *name = strerrorname_np(number);
-    printf("error %s %s\n", name ? name : "EIO", failure.what);
-    fflush(stdout);
+    tell(&failure);
   }
   _exit(1);
 }
@@ -312,7 +325,7 @@ __attribute__((noreturn)) static void fork_program(int pid_fd) {
   _exit(0);
 }
 
-int main(int count, char **argument) {
+static int spawn_one(int count, char **argument) {
   int report[2], pids[2];
   struct born born;
   struct failure failure;
@@ -333,11 +346,66 @@ int main(int count, char **argument) {
   waitpid(child, NULL, 0);
   if (read(report[0], &failure, sizeof failure) == sizeof failure) {
     report_fd = -1;
-    const char *name = strerrorname_np(failure.number);
-    printf("error %s %s\n", name ? name : "EIO", failure.what);
+    tell(&failure);
     return 1;
   }
   if (born.pid <= 0) fail_with(ESRCH, "the program was killed before it ran");
-  printf("%d %llu\n", born.pid, born.start_ticks);
+  printf("%s%d %llu\n", request_id, born.pid, born.start_ticks);
   return 0;
+}
+
+static bool read_all(void *into, size_t length) {
+  for (size_t done = 0; done < length;) {
+    ssize_t n = read(0, (char *)into + done, length - done);
+    if (n <= 0) return false;
+    done += (size_t)n;
+  }
+  return true;
+}
+
+/* In the child that is for this request. */
+static int serve_one(char *body, size_t length) {
+  static char prefix[32];
+  char **words = calloc(length + 3, sizeof *words);
+  int count = 0;
+  if (!words || length == 0 || body[length - 1] != 0) fail_with(EINVAL, "request");
+  for (char *at = body; at < body + length; at += strlen(at) + 1) words[count++] = at;
+  snprintf(prefix, sizeof prefix, "%s ", words[0]);
+  request_id = prefix;
+  int arguments = count > 1 ? atoi(words[1]) : -1;
+  if (arguments < 0 || arguments > count - 2) fail_with(EINVAL, "request");
+  environ = words + 2 + arguments;
+  /* What stands before the environment are the arguments: they get an end of their own. */
+  char **own = calloc((size_t)arguments + 2, sizeof *own);
+  if (!own) fail_with(ENOMEM, "request");
+  own[0] = words[0];
+  memcpy(own + 1, words + 2, (size_t)arguments * sizeof *own);
+  signal(SIGCHLD, SIG_DFL);
+  alarm(serve_s);
+  return spawn_one(arguments + 1, own);
+}
+
+static int serve(void) {
+  uint32_t length;
+  signal(SIGCHLD, SIG_IGN);
+  while (read_all(&length, sizeof length)) {
+    char *body = malloc(length);
+    if (!body || !read_all(body, length)) return 1;
+    pid_t pid = fork();
+    if (pid == 0) return serve_one(body, length);
+    if (pid < 0) {
+      const struct failure failure = {EAGAIN, "fork"};
+      char prefix[32];
+      snprintf(prefix, sizeof prefix, "%s ", body);
+      request_id = prefix;
+      tell(&failure);
+    }
+    free(body);
+  }
+  return 0;
+}
+
+int main(int count, char **argument) {
+  if (count == 2 && !strcmp(argument[1], "--serve")) return serve();
+  return spawn_one(count, argument);
 }

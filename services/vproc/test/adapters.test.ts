@@ -1,5 +1,6 @@
 // The Linux adapters on real nodes: programs moved back and forth by criu, with every line accounted for.
 
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -35,6 +36,21 @@ async function output(node: TestNode, pid: number, name: string): Promise<string
   }
 }
 
+/** Host pids of what starts the programs of a node, whose guard has this pid. */
+const serversOf = (guard: number): number[] =>
+  readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const isServer = readFileSync(`/proc/${pid}/cmdline`, 'latin1').endsWith('--serve\0');
+        return (
+          isServer && readlinkSync(`/proc/${pid}/ns/pid`) === readlinkSync(`/proc/${guard}/ns/pid`)
+        );
+      } catch {
+        return false; // no process, or it ended
+      }
+    });
+
 async function endOf(node: TestNode, pid: number, name: string): Promise<number> {
   const states = await node.ask('state', { pid });
   return states.find((state: { name: string }) => state.name === name).endOffset;
@@ -63,6 +79,30 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
       if (told.includes(undefined)) return undefined;
       expect(told.map((e) => e?.startTicks)).toEqual(started.map((ref) => ref.startTicks));
       return true;
+    });
+  });
+
+  test('ssi-spawn serves many at a time, each with its own answer; killed, another one serves', async () => {
+    const [node] = nodes;
+    const strange = ['sh', '-c', 'printf "%s|" "$0" "$@" "$WORD"', '', 'two words', 'a\nb'];
+    const runs = Array.from({ length: 20 }, (_, n) =>
+      n % 4 === 3
+        ? node.ask('run', { argv: [`missing\n${n}`] }).catch((error: Error) => error.message)
+        : node.ask('run', { argv: strange, env: { WORD: `w${n}` } }),
+    );
+    for (const [n, ran] of (await Promise.all(runs)).entries()) {
+      if (n % 4 === 3) expect(ran).toMatch(new RegExp(`^ENOENT missing ${n}:`));
+      else
+        await until('its own words', async () =>
+          (await output(node, ran.pid, 'out')) === `|two words|a\nb|w${n}|` ? true : undefined,
+        );
+    }
+    await expect(node.ask('run', { argv: ['true\0--uid'] })).rejects.toThrow(/EINVAL/);
+    const [server] = serversOf(node.pid);
+    process.kill(server ?? 0, 'SIGKILL');
+    await until('another one', async () => {
+      const started = await node.ask('run', { argv: ['true'] }).catch(() => undefined);
+      return started && serversOf(node.pid).some((pid) => pid !== server) ? true : undefined;
     });
   });
 

@@ -16,7 +16,7 @@ import { type Clock, sleep } from '@ssi/ports';
 import type { Addresses } from '../ports.ts';
 import { readDescriptors } from './descriptors.ts';
 import { connectedTcp, tcpSockets, tcpState } from './proc-tables.ts';
-import { runProgram } from './spawn.linux.ts';
+import { runProgram } from './run-program.ts';
 
 const label = ':ssi';
 /** Long enough for three questions. [RFC 5227: PROBE_NUM] */

@@ -6,7 +6,7 @@ import { fail, ok, type Reply } from '@ssi/contracts';
 import type { BareConnection } from '@ssi/ports';
 import type { Ahead, SendingAhead } from '../ports.ts';
 import type { LazyPages } from './lazy-pages.linux.ts';
-import { endOf } from './spawn.linux.ts';
+import { endOf } from './run-program.ts';
 
 /** What ssi-ahead leaves for criu-shim.so, in the move's folder. */
 export const rangesFile = 'ahead.ranges';

@@ -31,7 +31,7 @@ import type { LazyPages } from './lazy-pages.linux.ts';
 import { destroyTree, resumeTree, stoppedIn, treeOf } from './process-tree.ts';
 import { readStat } from './procfs.linux.ts';
 import { openPipes } from './restored-pipes.linux.ts';
-import { runProgram } from './spawn.linux.ts';
+import { runProgram } from './run-program.ts';
 import { WaitingCrius } from './waiting-criu.linux.ts';
 
 export interface LinuxCriuOptions {

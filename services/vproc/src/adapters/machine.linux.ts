@@ -52,7 +52,7 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     processes,
     streams,
     spawner: linuxSpawner({
-      ...{ spawnPath: `${toolsDir}/native/ssi-spawn`, cgroupProcs },
+      ...{ spawnPath: `${toolsDir}/native/ssi-spawn`, cgroupProcs, clock },
     }),
     images: linuxImages(imagesDir),
     criu: linuxCriu({

@@ -2,7 +2,7 @@
 // one process. [proc(5), ss(8)]
 import { readdirSync, readFileSync } from 'node:fs';
 import { semaphoreUser } from '@ssi/linux';
-import { runProgram } from './spawn.linux.ts';
+import { runProgram } from './run-program.ts';
 
 /** Every process of the node, ascending. */
 export const allPids = (): number[] =>

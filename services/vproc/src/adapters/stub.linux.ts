@@ -5,7 +5,7 @@ import { constants } from 'node:os';
 import { type ExitStatus, fail, ok } from '@ssi/contracts';
 import type { ProcessRef, Stub } from '../ports.ts';
 import { readStat } from './procfs.linux.ts';
-import { runProgram } from './spawn.linux.ts';
+import { runProgram } from './run-program.ts';
 
 const timeoutMs = 5_000;
 const SIGKILL = 9;

@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { appendFile } from 'node:fs/promises';
 import type { Log } from '@ssi/ports';
-import { endOf, type RunResult } from './spawn.linux.ts';
+import { endOf, type RunResult } from './run-program.ts';
 
 /** Arguments come a line each, an empty line is the word to go; an end before that: we died, so does it. */
 const waitScript = `
