@@ -66,9 +66,11 @@ export const replySubject = (cluster: string, to: Endpoint, from: Endpoint): str
 export const inboxSubject = (cluster: string, to: Endpoint): string =>
   `ssi.${cluster}.reply.${endpointToken(to)}.>`;
 
-/** What all subjects of answers to one endpoint begin with, of one of them; undefined: it is none. */
-export const replyPrefix = (subject: string): string | undefined =>
-  /^ssi\.[^.]+\.(?:reply|inbox)\.[^.]+(?=\.)/.exec(subject)?.[0];
+/** Of a subject of answers: what all those to the same endpoint begin with, and its node; undefined: it is none. */
+export function parseReplyTo(subject: string): { prefix: string; node: number } | undefined {
+  const [prefix, node] = /^ssi\.[^.]+\.(?:reply|inbox)\.(\d{1,4})-[^.]+(?=\.)/.exec(subject) ?? [];
+  return prefix === undefined ? undefined : { prefix, node: Number(node) };
+}
 
 /** Where the bus's own client library gets its answers (JetStream). */
 export const libraryInbox = (cluster: string, of: Endpoint): string =>

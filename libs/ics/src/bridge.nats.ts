@@ -5,7 +5,7 @@
 // The second bus needs no store: what is asked of JetStream there is asked of the first one's. What JetStream
 // sends by itself (watches, reading a stream) does not cross: it arrives under the subject it was stored under.
 import { headers, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
-import { parseRequest, replyPrefix } from '@ssi/contracts';
+import { parseReplyTo, parseRequest } from '@ssi/contracts';
 
 /** The bus with the store is `first`. */
 export type Side = 'first' | 'second';
@@ -25,7 +25,7 @@ export interface NatsBridgeOptions {
   /** Connections of its own, opened with `noEcho`: it must not hear itself. They stay their owner's. */
   readonly first: NatsConnection;
   readonly second: NatsConnection;
-  /** A node sent something across: a joining one is in no view yet. */
+  /** A node sent something across: a joining one, or one that founded the cluster, is in no view here yet. */
   readonly onNode: (node: number) => void;
 }
 
@@ -75,10 +75,11 @@ export function natsBridge({ cluster, onNode, ...bus }: NatsBridgeOptions): Nats
     bus[from].subscribe(subject, {
       callback: (error, m) => {
         if (error) return;
-        const node = parseRequest(m.subject)?.from.node;
+        const asker = m.reply ? parseReplyTo(m.reply) : undefined;
+        if (asker) awaitAnswers(asker.prefix, from);
+        // A heartbeat expects no answer.
+        const node = asker?.node ?? parseRequest(m.subject)?.from.node;
         if (node) onNode(node);
-        const asker = m.reply && replyPrefix(m.reply);
-        if (asker) awaitAnswers(asker, from);
         pass(m, other(from));
       },
     });

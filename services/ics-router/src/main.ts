@@ -78,7 +78,7 @@ const bridge =
   second === undefined
     ? undefined
     : await openBridge({
-        ...{ cluster: env.SSI_CLUSTER, first: env.SSI_NATS, second },
+        ...{ cluster: env.SSI_CLUSTER, node: env.SSI_NODE, first: env.SSI_NATS, second },
         ...{ clock, random, log },
       });
 if (bridge && !bridge.ok) {

@@ -23,6 +23,8 @@ export interface Bridge {
 
 export interface BridgeOptions {
   readonly cluster: string;
+  /** The router's own. */
+  readonly node: number;
   /** URL of the bus that has the store, and of the other one. */
   readonly first: string;
   readonly second: string;
@@ -48,14 +50,12 @@ export async function openBridge(
   if (!second.ok) return second;
   const buses = { first: first.value, second: second.value };
   let homes: ReadonlyMap<number, Side> = new Map();
-  let members: readonly number[] = [];
-  /** Not in the view, but heard of: on their way in. */
-  const strangers = new Set<number>();
+  let members: readonly number[] = [options.node];
+  /** Heard of, whether in the view that is known here or not; few, as nodes have numbers. */
+  const heardOf = new Set<number>();
   const bridge: NatsBridge = natsBridge({
     ...{ cluster, ...buses },
-    onNode: (node) => {
-      if (!homes.has(node)) strangers.add(node);
-    },
+    onNode: (node) => heardOf.add(node),
   });
   const asking = { ...{ node: 0, service: 'bridge', bootId }, ...{ clock, random, log } };
   const ask = (side: Side) =>
@@ -74,13 +74,12 @@ export async function openBridge(
     const [here, there] = await Promise.all([isOn(node, 'first'), isOn(node, 'second')]);
     if (here && there === false) return [[node, 'first']];
     if (there && here === false) return [[node, 'second']];
-    if (here === false && there === false) strangers.delete(node);
     const before = homes.get(node);
     return before && !(here && there) ? [[node, before]] : [];
   };
   void (async () => {
     while (!closed) {
-      const nodes = new Set([...members, ...strangers]);
+      const nodes = new Set([...members, ...heardOf]);
       const found = new Map((await Promise.all([...nodes].map(find))).flat());
       for (const [node, side] of found)
         if (homes.get(node) !== side) log.info('bridge: a node is on one bus', { node, side });
