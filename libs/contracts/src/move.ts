@@ -195,9 +195,14 @@ export const moveOps = {
   }),
   moveStatus: rpc({
     callers: ['vproc'],
-    summary: 'A side that restarted asks the other what it knows of a move.',
+    summary:
+      'What the asked side knows of a move: the source asks why a target has broken off the stream.',
     request: z.object({ moveId }),
-    reply: z.object({ phase: z.string() }),
+    reply: z.object({
+      phase: z.string(),
+      /** Why it ended; absent: it has not, or by the other side's word. */
+      failure: z.object({ errno: z.string(), detail: z.string() }).optional(),
+    }),
     errnos: ['ESRCH', 'EAGAIN'],
     priority: 2,
   }),

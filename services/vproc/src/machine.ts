@@ -165,7 +165,8 @@ export type TargetEvent =
   | { type: 'restoreFailed'; failure: MoveFailure }
   /** The source's copy is dead. */
   | { type: 'commit' }
-  | { type: 'abort' }
+  /** By the source's word; or for a reason of its own while it has no copy. */
+  | { type: 'abort'; failure?: MoveFailure }
   | { type: 'destroyed' }
   | { type: 'running' }
   /** The view shows the source's incarnation DOWN (or no longer shows it). */
@@ -206,7 +207,7 @@ const targetSetup = setup({
 });
 
 const failed = targetSetup.assign({
-  failure: ({ event }) => ('failure' in event ? event.failure : null),
+  failure: ({ event }) => ('failure' in event ? (event.failure ?? null) : null),
 });
 
 export const moveTargetMachine = targetSetup.createMachine({
@@ -227,7 +228,11 @@ export const moveTargetMachine = targetSetup.createMachine({
     },
     /** Numbers and room are kept, images come in; no copy yet, so nothing is lost by forgetting it. */
     reserved: {
-      on: { restore: 'restoring', abort: 'destroying', peerDown: 'destroying' },
+      on: {
+        restore: 'restoring',
+        abort: { target: 'destroying', actions: failed },
+        peerDown: 'destroying',
+      },
     },
     restoring: { entry: 'restore', on: making() },
     /** A restart found a half-made copy: away with it, and again from the images. */

@@ -7,6 +7,7 @@ import {
   type OriginEntry,
   ok,
   type Reply,
+  type ReplyOf,
   type RequestOf,
   vproc,
 } from '@ssi/contracts';
@@ -295,10 +296,11 @@ export class Migrations {
     return side ? side.abort(call.signal) : ok({});
   }
 
-  status(request: { moveId: string }): Reply<{ phase: string }, 'ESRCH'> {
-    const side = this.targets.get(request.moveId);
-    if (side) return ok({ phase: `target ${side.state()}` });
-    return this.parts.moves.active.has(request.moveId)
+  status({ moveId }: RequestOf<Ops['moveStatus']>): Reply<ReplyOf<Ops['moveStatus']>, 'ESRCH'> {
+    const side = this.targets.get(moveId);
+    const failure = side?.failure();
+    if (side) return ok({ phase: `target ${side.state()}`, ...(failure ? { failure } : {}) });
+    return this.parts.moves.active.has(moveId)
       ? ok({ phase: 'source' })
       : fail('ESRCH', 'no such move');
   }

@@ -19,6 +19,8 @@ const restoreMs = 60_000;
 const confirmMs = 10_000;
 /** Asked again after this: the request is idempotent, and its server may have been replaced. */
 const askAgainMs = 5_000;
+/** The tree stands still meanwhile. */
+const reasonMs = 500;
 /** The origin has heard of the move, or hears by the reports; the caller waits no longer for it. */
 const originMs = 2_000;
 
@@ -181,6 +183,14 @@ export function commitSteps(move: SourceMove) {
     return reply.errno === 'EALREADY' ? fail('EALREADY', reply.detail) : undefined;
   }
 
+  /** Why it has broken off the move, if it says so soon. */
+  async function targetsReason(): Promise<MoveFailure | undefined> {
+    const how = { context, timeoutMs: reasonMs };
+    const reply = await ics.call(vproc, 'moveStatus', peer(), { moveId }, how);
+    const failure = reply.ok ? reply.value.failure : undefined;
+    return failure && { errno: failure.errno, detail: `target: ${failure.detail}` };
+  }
+
   async function resume(): Promise<SourceEvent | undefined> {
     await failpoint('move.source.rollback');
     const { owner, stoppedBefore } = move.record;
@@ -290,5 +300,5 @@ export function commitSteps(move: SourceMove) {
     await untilAnswered(clock, patience, wanted, () => askAbort());
   }
 
-  return { restore, confirm, commit, tellCommit, abort, resume, cleanUp };
+  return { restore, confirm, commit, tellCommit, abort, targetsReason, resume, cleanUp };
 }

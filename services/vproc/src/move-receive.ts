@@ -10,6 +10,9 @@ type Received = Reply<{ bytes: number }, 'ECANCELED' | 'ENOSPC'>;
 /** A stream on which nothing has come for so long, while something must, is broken: half open, for one. */
 export const stalledMs = 5_000;
 
+const received = ({ errno, detail }: { errno: string; detail: string }): Received =>
+  errno === 'ENOSPC' ? fail(errno, detail) : fail('ECANCELED', `${errno} ${detail}`);
+
 export class Receiver {
   /** All is here and written, or why not. */
   readonly done: Promise<Received>;
@@ -47,7 +50,7 @@ export class Receiver {
         const message = decodeMove(data);
         if (!message) return this.end(fail('ECANCELED', 'the source spoke another protocol'));
         const result = await this.apply(message);
-        if (!result.ok) return this.end(fail('ECANCELED', `${result.errno} ${result.detail}`));
+        if (!result.ok) return this.end(received(result));
         if (message[0] === moveKind.end) return this.end(ok({ bytes: message[1] }));
       }
       this.end(fail('ECANCELED', 'the source ended the stream early'));

@@ -177,6 +177,9 @@ async function zombieTask(move: SourceMove, pid: number): Promise<MoveTask | und
   return { pid, ppid, pgid, sid, tids: [...tids], command, hop: 0 };
 }
 
+/** The target may know why. */
+export const streamBroke = 'the stream to the target broke: ';
+
 /** A target that takes nothing for a while is not waited for: the tree may stand still meanwhile. */
 async function write(
   clock: Clock,
@@ -188,7 +191,7 @@ async function write(
     await stream.write(encodeMove(message));
     return ok();
   } catch (error) {
-    return fail('ECANCELED', `the stream to the target broke: ${String(error)}`);
+    return fail('ECANCELED', `${streamBroke}${String(error)}`);
   } finally {
     stalled.cancel();
   }

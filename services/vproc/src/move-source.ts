@@ -17,7 +17,7 @@ import { type SourcePhase, type SourceRecord, sourceEntry, sourceTells } from '.
 import { commitSteps } from './move-commit.ts';
 import { Negotiation, type NegotiationRequest } from './move-negotiate.ts';
 import type { MoveParts, RecordReply } from './move-parts.ts';
-import { type SentTree, sendTree } from './move-send.ts';
+import { type SentTree, sendTree, streamBroke } from './move-send.ts';
 import type { ActiveMove } from './moves.ts';
 import type { SendingAhead } from './ports.ts';
 import type { NewProgram } from './rexec.ts';
@@ -223,8 +223,11 @@ export class SourceSide implements ActiveMove {
 
   private async dump(): Promise<SourceEvent> {
     const reply = await sendTree(this.move);
-    if (!reply.ok)
-      return { type: 'dumpFailed', failure: { errno: reply.errno, detail: reply.detail } };
+    if (!reply.ok) {
+      const { errno, detail } = reply;
+      const told = detail.startsWith(streamBroke) ? await this.steps.targetsReason() : undefined;
+      return { type: 'dumpFailed', failure: told ?? { errno, detail } };
+    }
     this.move.sent = reply.value;
     return { type: 'dumped' };
   }

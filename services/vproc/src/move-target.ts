@@ -13,7 +13,12 @@ import type { CallContext } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import { insist } from './backoff.ts';
 import { moveAddress } from './floating-addresses.ts';
-import { moveTargetMachine, type TargetEvent, type TargetStart } from './machine.ts';
+import {
+  type MoveFailure,
+  moveTargetMachine,
+  type TargetEvent,
+  type TargetStart,
+} from './machine.ts';
 import { type TargetPhase, type TargetRecord, targetEntry, targetTells } from './migrate.ts';
 import { type MoveParts, type RecordReply, unwritten } from './move-parts.ts';
 import { Receiver } from './move-receive.ts';
@@ -77,14 +82,15 @@ export class TargetSide implements ActiveMove {
       this.look();
       return;
     }
-    const forget = (): void => {
-      if (this.phase === 'reserved') this.send({ type: 'abort' });
+    const forget = (errno: string, detail: string): void => {
+      if (this.phase === 'reserved') this.send({ type: 'abort', failure: { errno, detail } });
     };
-    node.deps.clock.after(connectMs, () => this.receiver.connected || forget());
+    const unheard = (): void => forget('ECANCELED', 'the source did not connect');
+    node.deps.clock.after(connectMs, () => this.receiver.connected || unheard());
     // criu moves native trees; an actor is moved by its host.
     if (record.tasks[0]?.kind !== 'actor') void node.deps.ports.criu.prepare(this.moveId);
     // Without all of the images nothing can come of it.
-    void this.receiver.done.then((received) => received.ok || forget());
+    void this.receiver.done.then((r) => r.ok || forget(r.errno, r.detail));
   }
 
   get pids(): ReadonlySet<number> {
@@ -101,6 +107,10 @@ export class TargetSide implements ActiveMove {
   }
   state(): TargetPhase | 'reserved' {
     return this.phase;
+  }
+  /** Why there is no copy; undefined: there may be one, or it was not wanted. */
+  failure(): MoveFailure | undefined {
+    return this.machine.state().context.failure ?? undefined;
   }
   async decided(): Promise<void> {
     while (this.parts.node.isGone(this.record.peer) && this.holdsSignals()) await this.news();

@@ -132,21 +132,21 @@ describe('vproc: migrate', () => {
     assert.equal(c.copies(pid), 1);
   });
 
-  for (const op of [
-    'criu.dump',
-    'criu.restore',
-    'images.write',
-    'streams.install',
-    'streams.pause',
-  ])
-    test(`ECANCELED: ${op} fails once: it runs on at the source and moves the next time`, async () => {
+  for (const [errno, op] of [
+    ['ECANCELED', 'criu.dump'],
+    ['ECANCELED', 'criu.restore'],
+    ['ENOSPC', 'images.write'],
+    ['ENOSPC', 'streams.install'],
+    ['ECANCELED', 'streams.pause'],
+  ] as const)
+    test(`${errno}: ${op} fails once: it runs on at the source and moves the next time`, async () => {
       const c = await started();
       const pid = await c.node(1).run();
       await c.clock.pass(50);
       for (const n of [1, 2])
         c.node(n).machine.failing.set(op, n === 1 && op === 'criu.restore' ? 0 : 1);
       const moved = await c.clock.result(c.node(1).migrate(pid, 2));
-      assert(!moved.ok && moved.errno === 'ECANCELED', JSON.stringify(moved));
+      assert(!moved.ok && moved.errno === errno, JSON.stringify(moved));
       assert.equal(c.copies(pid), 1);
       assert(c.node(1).machine.processes.has(pid));
       for (const n of [1, 2]) c.node(n).machine.failing.clear();

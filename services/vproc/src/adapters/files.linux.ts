@@ -59,11 +59,15 @@ const recordFile = /^([0-9a-f]{32})\.json$/;
 export function linuxRecords(root: string): MoveRecords {
   mkdirSync(root, { recursive: true, mode: 0o700 });
   return {
-    write: async (moveId, record) =>
-      attempt(() => {
-        writeFileSync(`${root}/${moveId}.new`, JSON.stringify(record), { mode: 0o600 });
-        renameSync(`${root}/${moveId}.new`, `${root}/${moveId}.json`);
-      }),
+    write: async (moveId, record) => {
+      const beside = `${root}/${moveId}.new`;
+      const written = attempt(() => {
+        writeFileSync(beside, JSON.stringify(record), { mode: 0o600 });
+        renameSync(beside, `${root}/${moveId}.json`);
+      });
+      if (!written.ok) attempt(() => rmSync(beside, { force: true }));
+      return written;
+    },
     list: async () => {
       try {
         return ok(
