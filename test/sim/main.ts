@@ -5,6 +5,7 @@ import { shownFault } from './faults.ts';
 import { expected, isFound, plantedJob } from './planted.ts';
 import { type PlantName, plants } from './plants.ts';
 import { type Job, runAll } from './pool.ts';
+import { scale, type Traffic } from './scale.ts';
 import { shownShrunk, shrink } from './shrink.ts';
 import type { RunResult } from './simulate.ts';
 
@@ -22,6 +23,8 @@ const { values } = parseArgs({
     trace: { type: 'boolean' },
     /** In how many of the seeds each planted bug is found. */
     planted: { type: 'boolean' },
+    /** Of so many nodes: what membership sends, at rest and for each view. */
+    nodes: { type: 'string' },
   },
 });
 const first = Number(values.seed ?? Math.floor(performance.timeOrigin % 1_000_000_000));
@@ -31,7 +34,7 @@ const jobs = Number(values.jobs ?? 1);
 const began = performance.now();
 const tookS = (): string => ((performance.now() - began) / 1000).toFixed(1);
 
-const failed = await (values.planted ? findPlanted() : runSeeds());
+const failed = await (values.nodes ? growth() : values.planted ? findPlanted() : runSeeds());
 process.exit(failed > 0 ? 1 : 0);
 
 async function runSeeds(): Promise<number> {
@@ -92,4 +95,20 @@ async function findPlanted(): Promise<number> {
   }
   console.log(`in ${tookS()} s`);
   return Object.keys(plants).length - found.size;
+}
+
+/** A table: what nodes send as they become more, `--nodes 10,100,1000`. */
+async function growth(): Promise<number> {
+  const shown = (t: Traffic): string => `${t.messages.toFixed(1)} | ${Math.round(t.bytes)}`;
+  console.log('nodes | a node, per s: messages | bytes | the master, per s: messages | bytes');
+  console.log('  | a node, per view: messages | bytes | views of a death | DOWN after, ms');
+  for (const nodes of (values.nodes ?? '').split(',').map(Number)) {
+    const r = await scale(nodes);
+    const { rest, master, change } = r;
+    console.log(
+      `| ${nodes} | ${[rest, master, change].map(shown).join(' | ')} | ${r.views} | ${r.downMs.toFixed(0)} |`,
+    );
+  }
+  console.log(`in ${tookS()} s`);
+  return 0;
 }

@@ -43,11 +43,12 @@ export class SimBus {
   }
 
   /** By the broker from one host to another: both ways must be open. */
-  relay(from: number, to: number, arrive: () => void): void {
+  relay(from: number, to: number, arrive: () => void, load?: unknown): void {
     if (!this.#up) return;
-    this.#net.send(from, brokerHost, () => {
+    const pass = (): void => {
       if (this.#up) this.#net.send(brokerHost, to, arrive);
-    });
+    };
+    this.#net.send(from, brokerHost, pass, load);
   }
 
   transport(self: Endpoint, host: number, life: Life): Transport {
@@ -86,23 +87,28 @@ export class SimBus {
     if (!this.#up || !from?.life.alive) return;
     // Of a frame that the net doubles: whether somebody has it is certain with the first copy.
     let taken: boolean | undefined;
-    this.#net.send(from.host, brokerHost, () => {
-      if (!this.#up || taken === false) return;
-      const server = this.#servers.get(`${out.to}/${out.contract}`);
-      const first = taken === undefined;
-      taken ??= server !== undefined;
-      if (!server) {
-        if (!first) return;
-        this.#net.send(brokerHost, from.host, () =>
-          from.life.run(() => from.receiver.unreachable('nats', out.tag)),
+    this.#net.send(
+      from.host,
+      brokerHost,
+      () => {
+        if (!this.#up || taken === false) return;
+        const server = this.#servers.get(`${out.to}/${out.contract}`);
+        const first = taken === undefined;
+        taken ??= server !== undefined;
+        if (!server) {
+          if (!first) return;
+          this.#net.send(brokerHost, from.host, () =>
+            from.life.run(() => from.receiver.unreachable('nats', out.tag)),
+          );
+          return;
+        }
+        const back = this.#way(server.host, from.name);
+        this.#net.send(brokerHost, server.host, () =>
+          server.life.run(() => server.receiver.frame(out.frame, back)),
         );
-        return;
-      }
-      const back = this.#way(server.host, from.name);
-      this.#net.send(brokerHost, server.host, () =>
-        server.life.run(() => server.receiver.frame(out.frame, back)),
-      );
-    });
+      },
+      out.frame,
+    );
   }
 
   /** Replies go to a name: whoever has it when they come to the broker. */
@@ -111,13 +117,18 @@ export class SimBus {
       transport: 'nats',
       send: (frame) => {
         if (!this.#up) return false;
-        this.#net.send(host, brokerHost, () => {
-          const to = this.#up ? this.#callers.get(caller) : undefined;
-          if (to)
-            this.#net.send(brokerHost, to.host, () =>
-              to.life.run(() => to.receiver.frame(frame, noWay)),
-            );
-        });
+        this.#net.send(
+          host,
+          brokerHost,
+          () => {
+            const to = this.#up ? this.#callers.get(caller) : undefined;
+            if (to)
+              this.#net.send(brokerHost, to.host, () =>
+                to.life.run(() => to.receiver.frame(frame, noWay)),
+              );
+          },
+          frame,
+        );
         return true;
       },
     };

@@ -43,8 +43,8 @@ export class SimDatagrams<M> {
           arrived = true;
           peer.life.run(() => peer.handler?.(message));
         };
-        this.#net.send(num, to, arrive);
-        this.#bus.relay(num, to, arrive);
+        this.#net.send(num, to, arrive, message);
+        this.#bus.relay(num, to, arrive, message);
       },
       onMessage: (handler) => {
         me.handler = handler;

@@ -43,6 +43,8 @@ export class SimNet {
   readonly #random: SimRandom;
   readonly #links = new Map<number, Link>();
   readonly #slowMs = new Map<number, number>();
+  /** Sees every packet where it is sent, with what it carries. */
+  onPacket: ((from: number, to: number, load: unknown) => void) | undefined;
   #packets = 0;
   #mix = 0;
 
@@ -57,8 +59,9 @@ export class SimNet {
   }
 
   /** One packet. Within a host nothing is lost. */
-  send(from: number, to: number, arrive: () => void): void {
+  send(from: number, to: number, arrive: () => void, load?: unknown): void {
     this.#packets++;
+    this.onPacket?.(from, to, load);
     this.#mix =
       (Math.imul(this.#mix ^ (from * 1031 + to), 0x01000193) + this.clock.nowMs() * 64) | 0;
     if (from === to) {
