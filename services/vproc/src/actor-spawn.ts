@@ -52,11 +52,7 @@ export class ActorSpawns {
     await moves.settled(pid);
     await local.refresh();
     const parent = local.table.get(pid);
-    const went = moves.whereWent(pid);
-    if (!parent)
-      return went === undefined
-        ? fail('ESRCH', `no process ${pid} on node ${node.num}`)
-        : fail('EREMCHG', `${pid} moved to node ${went}`, went);
+    if (!parent) return moves.notHere(pid, node.num);
     if (parent.kind !== 'actor')
       return fail('EOPNOTSUPP', `${pid} is a program: it calls rfork(3ssi) of libssi by itself`);
     if (uid !== 0 && uid !== parent.uid)

@@ -130,13 +130,9 @@ export class Migrations {
   ): Promise<Reply<Moved, Errno>> {
     const { node, local, moves } = this.parts;
     const { pid, to } = request;
-    const went = moves.whereWent(pid);
     await local.refresh();
     const entry = local.table.get(pid);
-    if (!entry)
-      return went === undefined
-        ? fail('ESRCH', `no process ${pid} on node ${node.num}`)
-        : fail('EREMCHG', `${pid} moved to node ${went}`, went);
+    if (!entry) return moves.notHere(pid, node.num);
     if (request.uid !== 0 && request.uid !== entry.uid)
       return fail('EPERM', `${pid} belongs to user ${entry.uid}`);
     if (to === node.num) return fail('EINVAL', `ESELF: ${pid} is on node ${node.num} already`);
@@ -165,10 +161,7 @@ export class Migrations {
     const { pid, to } = request;
     const how = { pid, group: request.group ?? false, force: false };
     const found = await survey(node, local, this.parts.stubs, how);
-    if (!found.ok) {
-      const went = moves.whereWent(pid);
-      return went === undefined ? found : fail('EREMCHG', `${pid} moved to node ${went}`, went);
-    }
+    if (!found.ok) return moves.notHere(pid, node.num);
     const reasons = [...found.value.reasons];
     if (to === node.num) reasons.push({ code: 'ESELF', pid, detail: `it is on node ${to}` });
     else if (to !== undefined) {

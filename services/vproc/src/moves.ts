@@ -1,6 +1,6 @@
 // The moves this node takes part in, and which processes they concern: what is moving waits here for
 // signals, terminal sizes and a second move.
-import type { OriginEntry } from '@ssi/contracts';
+import { type Failure, fail, type OriginEntry } from '@ssi/contracts';
 import { remember } from './process-table.ts';
 
 /** Where processes went, remembered to redirect callers; the oldest goes first. */
@@ -61,6 +61,14 @@ export class Moves {
   /** The node that a process of ours moved to, if we know. */
   whereWent(pid: number): number | undefined {
     return this.went.get(pid);
+  }
+
+  /** Why node `num` does not have it: it went on from here, or there is no such process. */
+  notHere(pid: number, num: number): Failure<'ESRCH' | 'EREMCHG'> {
+    const to = this.went.get(pid);
+    return to === undefined
+      ? fail('ESRCH', `no process ${pid} on node ${num}`)
+      : fail('EREMCHG', `${pid} moved to node ${to}`, to);
   }
 
   /** All of it that the table must show besides what a scan sees. */

@@ -156,11 +156,7 @@ export function createVproc(given: VprocDeps): Vproc {
   async function resize(request: { pid: number; rows: number; cols: number }) {
     await moves.settled(request.pid);
     const owner = local.table.get(request.pid)?.owner;
-    const went = moves.whereWent(request.pid);
-    if (owner === undefined)
-      return went === undefined
-        ? fail('ESRCH', `no process ${request.pid} on node ${node.num}`)
-        : fail('EREMCHG', `${request.pid} moved to node ${went}`, went);
+    if (owner === undefined) return moves.notHere(request.pid, node.num);
     const { rows, cols } = request;
     const done = await deps.ports.streams.resize(owner, { rows, cols });
     if (done.ok) return ok({});
