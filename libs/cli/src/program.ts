@@ -128,10 +128,15 @@ export async function run(
       return exitCode.usage;
     }
     const at = argv.indexOf(first ?? '');
+    const rest = argv.slice(at + 1);
+    // Help for what there is not: said as for the command itself.
+    const isUnknown = first === 'help' && word !== undefined && !table.some((e) => e.name === word);
     const args =
       first === 'kill'
-        ? [...argv.slice(0, at + 1), ...killArguments(argv.slice(at + 1))]
-        : [...argv];
+        ? [...argv.slice(0, at + 1), ...killArguments(rest)]
+        : isUnknown
+          ? [word]
+          : [...argv];
     await program.parseAsync(args, { from: 'user' });
     return shell.status;
   } catch (error) {

@@ -62,7 +62,9 @@ export function notStarted(
       ? '; it must be in the PATH, and on that node'
       : code === exitCode.cannotExecute
         ? '; it must be a program that its user may execute'
-        : '';
+        : failure.errno === 'EOPNOTSUPP'
+          ? '; what a node needs for more: ssi doctor'
+          : '';
   shell.fail(command, name, { ...failure, detail: failure.detail + remedy });
   return code;
 }

@@ -61,7 +61,7 @@ test('an embedded cluster serves other processes of its user: commands, hosts of
   const run = await ssi('run', '--node', '1', '--', 'date');
   expect(run).toMatchObject({
     code: 125,
-    stderr: expect.stringMatching(/EOPNOTSUPP node 1 runs actors only/),
+    stderr: expect.stringMatching(/EOPNOTSUPP node 1 runs actors only; .*ssi doctor/),
   });
 
   const connected = await connect({ env });

@@ -36,6 +36,13 @@ const command = async (argv: string[], calls: Partial<Ssi> = {}) => {
 };
 
 describe('command line: usage', () => {
+  test('help for an unknown command: the same', async () => {
+    const { code, err } = await command(['help', 'migrat']);
+    expect(code).toBe(exitCode.usage);
+    expect(err).toContain("unknown command 'migrat'");
+    expect(err).toContain('migrate');
+  });
+
   test('an unknown command: usage, a suggestion, nobody connected', async () => {
     const { code, err, io } = await command(['migrat', '1', '2']);
     expect(code).toBe(exitCode.usage);

@@ -35,8 +35,8 @@ export function defineToken(parent: Command, shell: Shell): void {
       const wanted = command.optsWithGlobals<{ cluster?: string }>().cluster;
       const found = localCluster(wanted ?? shell.io.env.SSI_CLUSTER);
       if (!found.ok) return shell.fail(command, undefined, found);
-      const { name, nats, pidBits } = found.value;
-      if (nats === undefined)
+      const { name, nats, pidBits, mode } = found.value;
+      if (nats === undefined || mode === 'embedded')
         return shell.fail(
           command,
           name,
