@@ -47,6 +47,29 @@ describe('compose', { timeout: 150_000 }, () => {
     expect((JSON.parse(beside) as unknown[]).length).toBe(3);
   });
 
+  test('each container sees its own keys only', async () => {
+    const seen = async (container: string, folder = '/run/ssi/clusters/ssi'): Promise<string[]> => {
+      const find = ['find', folder, '-type', 'f', '-not', '-path', '*/store/*', '-printf', '%P\\n'];
+      const said = await cluster.compose('exec', '-T', container, ...find).catch(() =>
+        // busybox
+        cluster.compose('exec', '-T', container, 'sh', '-c', `cd ${folder} && find * -type f`),
+      );
+      return said.trim().split('\n').sort();
+    };
+    const own = (...files: string[]) => [...files, 'cluster.json', 'user.json'].sort();
+    const keys = (n: number, ...names: string[]) => names.map((name) => `n${n}/creds/${name}.json`);
+    for (const n of nums) {
+      const ofNode = own(...keys(n, 'clms', 'vproc', 'actor'));
+      expect(await seen(`node${n}`)).toEqual(ofNode);
+      expect(await seen(`node${n}-vproc`)).toEqual(ofNode);
+      expect(await seen(`node${n}-membership`)).toEqual(own(...keys(n, 'clms')));
+      expect(await seen(`node${n}-ics-router`)).toEqual(own(...keys(n, 'ics')));
+    }
+    expect(await seen('otlp')).toEqual(own());
+    expect(await seen('nats', '/ssi')).toEqual(['nats/nats.conf', 'nats/users.conf']);
+    expect(await seen('redis', '/ssi')).toEqual(['redis/redis.conf']);
+  });
+
   test('a program moves from container to container, and its move is one trace over their services', async () => {
     steady = await startSteady(cluster.ssi, 1, cluster.describe);
     await steady.goOn();

@@ -3,6 +3,7 @@
 // and then. [nats-server: configuration reload]
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type ClusterFile, connect } from '@ssi/client';
 import {
   type Credential,
@@ -27,7 +28,7 @@ import { authorityDir, busUsers, changeHolders, type Holder } from './register.t
 /** Where the cluster's nats-server writes what it does. */
 export const natsLog = (clusterDir: string): string => `${clusterDir}/nats.log`;
 /** Included by the configuration of the cluster's nats-server. */
-export const usersPath = (clusterDir: string): string => `${authorityDir(clusterDir)}/users.conf`;
+export const usersPath = (clusterDir: string): string => `${clusterDir}/nats/users.conf`;
 /** Key and certificate of the bus, and of who takes joining nodes in. */
 export const busKeyPath = (clusterDir: string): string => `${authorityDir(clusterDir)}/bus.key`;
 const heartbeatKeyPath = (dir: string): string => `${authorityDir(dir)}/heartbeat.key`;
@@ -194,7 +195,8 @@ export async function issueFirst(
   { nodes, isOpen }: { nodes: number; isOpen: boolean },
 ): Promise<void> {
   const cluster = { ...known, isOpen };
-  mkdirSync(authorityDir(clusterDir), { recursive: true, mode: 0o700 });
+  for (const folder of [authorityDir(clusterDir), dirname(usersPath(clusterDir))])
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
   await createCa(clusterDir, cluster.name);
   writeFileSync(heartbeatKeyPath(clusterDir), randomBytes(32).toString('hex'), { mode: 0o600 });
   const bus = createKeys();

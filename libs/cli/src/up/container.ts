@@ -1,12 +1,23 @@
 // A cluster whose nodes are containers (compose.yaml): what each container does first. Names, secrets and
-// the addresses of the bus are made once, by `init`, into the cluster's folder, which all containers share.
+// the addresses of the bus are made once, by `init`, into the cluster's folder; a container sees of it what
+// is there for it, in place of the whole.
 import { randomBytes } from 'node:crypto';
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { type ClusterFile, clusterDir, readClusterFile } from '@ssi/client';
-import { fail, ok, type Reply } from '@ssi/contracts';
-import { issueFirst, usersPath } from '../security/authority.ts';
+import { type Credential, fail, ok, type Reply } from '@ssi/contracts';
+import { issueFirst, issueUser, nodeUser, usersPath } from '../security/authority.ts';
+import { nodeCredentials, userCredential, writeCredential } from '../security/holder.ts';
 import { writeNatsConfig, writeRedisConfig } from './bus.ts';
 import { writeClusterFile } from './cluster.ts';
 import { projectDir, tool } from './host.ts';
@@ -50,8 +61,40 @@ export async function initContainers(name: string, nodes: number): Promise<Reply
   const redis = `${dir}/redis/redis.conf`;
   writeRedisConfig(redis, { address: '*', port: 6379, password, dataDir: '/data' });
   chownSync(redis, redisUid, redisUid);
+  await layOut(cluster, dir, nums);
   writeClusterFile(cluster);
   return ok(cluster);
+}
+
+/**
+ * A folder for each container of `compose.yaml`, to be mounted as its cluster's folder: the cluster's file,
+ * the keys of its service, and a person's. A node's own person operates, for `docker compose exec`; the
+ * others look, for health checks. vproc works in the node's files, so the two have one folder.
+ */
+async function layOut(cluster: ClusterFile, dir: string, nums: readonly number[]): Promise<void> {
+  const person = (name: string, role: 'read' | 'operate') =>
+    issueUser(cluster, dir, { name, principal: { role, uid: 0, gid: 0 } });
+  const health = await person('health', 'read');
+  const lay = (container: string, user: Credential, num = 0, services: string[] = []): void => {
+    const folder = `${dir}/${container}`;
+    writeCredential(userCredential(folder), user);
+    for (const service of services)
+      cpSync(
+        `${nodeCredentials(dir, num)}/${service}.json`,
+        `${nodeCredentials(folder, num)}/${service}.json`,
+      );
+    const text = `${JSON.stringify(cluster, null, 2)}\n`;
+    writeFileSync(`${folder}/cluster.json`, text, { mode: 0o600 });
+  };
+  lay('otlp', health);
+  for (const num of nums) {
+    lay(`node${num}`, await person(nodeUser(num), 'operate'), num, ['clms', 'vproc', 'actor']);
+    lay(`node${num}-membership`, health, num, ['clms']);
+    lay(`node${num}-ics-router`, health, num, ['ics']);
+    // What membership keeps is shared with the node, whose caretaker goes on with it.
+    for (const container of [`node${num}`, `node${num}-membership`])
+      mkdirSync(`${dir}/${container}/n${num}/store`, { recursive: true, mode: 0o700 });
+  }
 }
 
 /** What a container becomes: a program, its arguments and environment. */
