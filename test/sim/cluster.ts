@@ -11,6 +11,8 @@ export interface ClusterOptions {
   readonly world: World;
   readonly nodes: number;
   readonly plant?: Plant | undefined;
+  /** The lock manager itself in place of its stand-in; default false. */
+  readonly locks?: boolean;
 }
 
 export class SimCluster {
@@ -23,7 +25,7 @@ export class SimCluster {
   #actorRan: (pid: number, event: TallyEvent) => void = () => {};
   #hostEnds: (host: ActorHost) => void = () => {};
 
-  constructor({ world, nodes, plant }: ClusterOptions) {
+  constructor({ world, nodes, plant, locks = false }: ClusterOptions) {
     this.world = world;
     this.calls = new CallWatch(world, (run) => {
       for (const listener of this.#stepListeners) listener(run);
@@ -36,6 +38,7 @@ export class SimCluster {
           world,
           calls: this.calls,
           plant,
+          locks,
           onProbe: (node, token) => {
             const ran = this.probed.get(token) ?? [];
             ran.push(node);

@@ -3,6 +3,7 @@
 
 import type { ActorHost } from '@ssi/client';
 import { type Incarnation, pidRange } from '@ssi/contracts';
+import { memoryTokenRecord } from '@ssi/dlm';
 import type { KeyRole } from '@ssi/ics';
 import {
   createFakeDisk,
@@ -48,6 +49,8 @@ export interface NodeOptions {
   readonly world: World;
   readonly calls: CallWatch;
   readonly plant: Plant | undefined;
+  /** The lock manager itself in place of its stand-in. */
+  readonly locks: boolean;
   readonly onProbe: (node: number, token: string) => void;
   readonly onActorRan: (pid: number, event: TallyEvent) => void;
   readonly onHostEnds: (host: ActorHost) => void;
@@ -59,6 +62,9 @@ export class SimNode {
   readonly world: World;
   readonly calls: CallWatch;
   readonly plant: Plant | undefined;
+  readonly locks: boolean;
+  /** On the node's tmpfs: of this boot. */
+  lockTokens = memoryTokenRecord();
   readonly disk: FakeDisk = createFakeDisk();
   readonly lives = new Map<ServiceName, Life>();
   machine: FakeMachine;
@@ -93,6 +99,7 @@ export class SimNode {
     this.world = world;
     this.calls = calls;
     this.plant = plant;
+    this.locks = options.locks;
     this.address = `10.77.0.${num}`;
     world.streams.name(this.address, num);
     this.#random = world.random(`n${num}`);
@@ -135,6 +142,7 @@ export class SimNode {
     this.world.journal.event(`n${this.num}`, 'boot', { boot: this.#boots });
     this.#boot = this.#life('guard');
     this.disk.reboot();
+    this.lockTokens = memoryTokenRecord();
     this.guard = createFakeGuard(this.#boot.clock);
     this.machine = this.#newMachine();
     this.machine.freeze(true);

@@ -1,6 +1,7 @@
 // Bugs that are planted to see whether the checkers find them: each bends what a service is given, or
 // what it is told, the way that bug in its code would. Nothing in the services knows of it.
 import { ok } from '@ssi/contracts';
+import type { TokenRecord } from '@ssi/dlm';
 import type { IcsEndpoint } from '@ssi/ics';
 import type { NodeGuard } from '@ssi/membership';
 import type { Ics, Kv } from '@ssi/ports';
@@ -15,12 +16,13 @@ export interface Plant {
   readonly ports?: (ports: VprocPorts, node: SimNode) => VprocPorts;
   readonly client?: (ics: IcsEndpoint, world: World) => IcsEndpoint;
   readonly kv?: (kv: Kv) => Kv;
+  readonly tokens?: (tokens: TokenRecord) => TokenRecord;
 }
 
 type CallArgs = Parameters<Ics['call']>;
 
 /** An endpoint whose calls of one operation go another way. */
-function bend(
+export function bend(
   ics: IcsEndpoint,
   op: string,
   way: (plain: () => Promise<unknown>, args: CallArgs) => Promise<unknown>,
@@ -47,7 +49,7 @@ function bendPort(
 }
 
 /** An endpoint that serves one operation another way. */
-function bendServed(
+export function bendServed(
   ics: IcsEndpoint,
   op: string,
   way: (plain: (q: object) => unknown, q: object) => unknown,

@@ -3,6 +3,7 @@
 import { trace } from '@opentelemetry/api';
 import { createActorHost } from '@ssi/client';
 import type { ServiceEndpoint } from '@ssi/contracts';
+import { createDlm } from '@ssi/dlm';
 import { createIcs, type IcsEndpoint, linkRouter } from '@ssi/ics';
 import { createIcsRouter, fakeProber } from '@ssi/ics-router';
 import { createMembership, type HeartbeatMessage, type Membership, timing } from '@ssi/membership';
@@ -35,7 +36,7 @@ function open(node: SimNode, service: string, life: Life): Opened {
     checkReplies: true,
   });
   const plain = node.calls.watch(endpoint, life);
-  const linked = service === 'clms' || service === 'dlm';
+  const linked = service === 'clms' || (service === 'dlm' && !node.locks);
   const watched = linked ? followMap(node, life, plain, direct) : plain;
   return { ics: node.plant?.ics?.(watched, service, node) ?? watched, direct };
 }
@@ -69,6 +70,7 @@ export function startService(node: SimNode, service: ServiceName, life: Life): v
   else if (service === 'vproc') startVproc(node, life, opened);
   else if (service === 'ics') startRouter(node, life, opened);
   else if (service === 'actor') startActorHost(node, life, opened);
+  else if (node.locks) startDlm(node, life, opened);
   else node.keyRole = startProbe(opened.ics, life, (token) => node.probed(token));
 }
 
@@ -91,7 +93,7 @@ async function startMembership(node: SimNode, life: Life, { ics }: Opened): Prom
         cpuFlags: ['sse2'],
         native: true,
         versions: {},
-        keyServices: ['dlm'],
+        keyServices: node.locks ? [] : ['dlm'],
       },
       pidBits: 16,
       services: ['ics', 'dlm', 'vproc'],
@@ -165,6 +167,18 @@ function startRouter(node: SimNode, life: Life, { ics, direct }: Opened): void {
     setMap: (map) => direct.setMap(map),
   });
   void router.start();
+}
+
+function startDlm(node: SimNode, life: Life, { ics, direct }: Opened): void {
+  const tokens = life.mortal(node.plant?.tokens?.(node.lockTokens) ?? node.lockTokens, 'tokens');
+  const service = createDlm({
+    ...{ ics, clock: life.clock, tokens, servicePid: 0 },
+    log: node.world.journal.log(life.name),
+    tcp: [{ host: node.address, port: direct.port }],
+    setMap: (map) => direct.setMap(map),
+  });
+  void service.outlived.then(() => node.killService('dlm', 'its node has another life'));
+  void service.start();
 }
 
 function startVproc(node: SimNode, life: Life, { ics, direct }: Opened): void {

@@ -25,6 +25,9 @@ export type LockRequest = RequestOf<typeof dlm.ops.lock>;
 export type LockErrno = (typeof dlm.ops.lock.errnos)[number];
 export type LockReply = Reply<LockGrant, LockErrno>;
 
+/** What waits is asked for again after this, and then ever more rarely. */
+const againMinMs = 1_000;
+const againMaxMs = 16_000;
 const retryMs = 20;
 /** Not built yet. */
 const missing = flag.PERSISTENT | flag.ORPHAN;
@@ -95,7 +98,9 @@ export class Agent {
     const known = session.locks.get(q.ref);
     if (known && q.op <= known.op) {
       if (q.op < known.op) return fail('EEXIST', `operation ${q.op} of lock ${q.ref} is long over`);
-      return known.pending?.done ?? known.reply ?? fail('EEXIST', `lock ${q.ref} is in use`);
+      const reply = (await known.pending?.done) ?? known.reply;
+      if (!this.#d.node.leased) await this.#d.node.whenLeased();
+      return reply ?? fail('EEXIST', `lock ${q.ref} is in use`);
     }
     if (!known && q.op !== 1) return fail('ENOENT', `the session has no lock ${q.ref}`);
     const flags = bitsOf(q.flags);
@@ -125,10 +130,11 @@ export class Agent {
     const outcome = await this.#drive(lock, pending, !known);
     timer?.cancel();
     signal.removeEventListener('abort', gaveUp);
-    if (!this.#d.node.leased) await this.#d.node.whenLeased();
+    // It is held from now on, also where the client hears of it later: a new master has to know of it.
     lock.pending = undefined;
     const reply = this.#settle(lock, pending, outcome);
     lock.reply = reply;
+    if (!this.#d.node.leased) await this.#d.node.whenLeased();
     start.resolve(reply);
     // Nobody is there to hear of it: what was granted would never be given up.
     if (signal.aborted && !known && reply.ok) void this.#letGo(lock, { flags: 0, died: false });
@@ -165,6 +171,7 @@ export class Agent {
     const { node, homes } = this.#d;
     /** A master that may have it queued without this node's knowledge. */
     let doubt: number | undefined;
+    let againMs = againMinMs;
     for (;;) {
       if (p.withdrawn && (doubt === undefined || lock.home.master !== doubt))
         return refused(p.withdrawn);
@@ -184,11 +191,20 @@ export class Agent {
         continue;
       }
       // Until it is told, or the master is lost. What was told before this reply is there already.
-      while (!p.told && lock.home.master === master && !lock.home.lost)
+      let late = false;
+      const timer = node.clock.after(againMs, () => {
+        late = true;
+        p.wake();
+      });
+      while (!p.told && !late && lock.home.master === master && !lock.home.lost)
         await new Promise<void>((wake) => {
           p.wake = wake;
         });
+      timer.cancel();
       if (p.told) return p.told;
+      // The word of it may have been lost on its way: asking again is harmless.
+      if (late) doubt = master;
+      againMs = Math.min(2 * againMs, againMaxMs);
     }
   }
 

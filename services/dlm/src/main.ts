@@ -77,5 +77,10 @@ const stop = async (): Promise<void> => {
 };
 process.once('SIGTERM', () => void stop());
 process.once('SIGINT', () => void stop());
+// Its supervisor starts another.
+void dlm.outlived.then(() => {
+  log.warn('the life of the node is over, and with it this one');
+  process.exit(1);
+});
 await dlm.start();
 log.info('ready', { tcpPort });

@@ -8,6 +8,7 @@ import {
   ok,
   type Reply,
   type ServiceEndpoint,
+  sameIncarnation,
   type View,
 } from '@ssi/contracts';
 import { linkRouter, type RouterLink } from '@ssi/ics';
@@ -43,6 +44,11 @@ export interface DlmDeps {
 }
 
 export interface Dlm {
+  /**
+   * Resolves when the life of the node that it was started in is over: the others have mended the loss of
+   * all that this one knows, so it is of no use any more. It has stopped; another is to be started.
+   */
+  readonly outlived: Promise<void>;
   /** Resolves when it is attached to its membership; it goes on trying as long as that does not answer. */
   start(): Promise<void>;
   stop(): void;
@@ -207,7 +213,22 @@ export function createDlm(deps: DlmDeps): Dlm {
     barrier: (q) => recovery.at(q),
   };
 
+  let outlive = (): void => {};
+  const outlived = new Promise<void>((done) => {
+    outlive = done;
+  });
+  function stop(): void {
+    node.stopped = true;
+    router?.stop();
+  }
+
   function apply(view: View, self: MemberId): void {
+    if (node.stopped) return;
+    if (node.self && !sameIncarnation(node.self.incarnation, self.incarnation)) {
+      stop();
+      outlive();
+      return;
+    }
     heardMs = clock.nowMs();
     node.applyView(view, self);
     router?.self(self);
@@ -244,9 +265,7 @@ export function createDlm(deps: DlmDeps): Dlm {
         masters.sweep();
       });
     },
-    stop() {
-      node.stopped = true;
-      router?.stop();
-    },
+    stop,
+    outlived,
   };
 }

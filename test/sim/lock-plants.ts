@@ -1,0 +1,62 @@
+// Bugs of a lock manager, planted at its ports, and the checkers that are meant for each.
+import { ok } from '@ssi/contracts';
+import { bend, bendServed, type Plant } from './plants.ts';
+
+interface LockPlant extends Plant {
+  readonly checkers: readonly string[];
+}
+
+const doubled = ['linearizable'];
+
+export const lockPlants: readonly LockPlant[] = [
+  {
+    name: 'a directory asks nobody which resources have a master',
+    checkers: doubled,
+    ics: (ics, service) =>
+      service === 'dlm'
+        ? bend(ics, 'dlm.census', async (plain) => {
+            const reply = (await plain()) as { ok: boolean; value?: object };
+            return reply.ok ? ok({ ...reply.value, keys: [] }) : reply;
+          })
+        : ics,
+  },
+  {
+    name: 'an unlock is acknowledged and not made',
+    checkers: ['no lock leaked', 'calls end'],
+    ics: (ics, service) => {
+      let times = 0;
+      return service === 'dlm'
+        ? bendServed(ics, 'dlm.release', (plain, q) => (++times % 20 === 0 ? ok({}) : plain(q)))
+        : ics;
+    },
+  },
+  {
+    name: 'a master grants twice in a while what is asked from another node',
+    checkers: doubled,
+    ics: (ics, service) => {
+      let times = 0;
+      return service === 'dlm'
+        ? bendServed(ics, 'dlm.ask', async (plain, q) => {
+            const reply = (await plain(q)) as { ok: boolean; value?: { state: string } };
+            if (reply.value?.state !== 'queued' || ++times % 10 !== 0) return reply;
+            const { mode } = q as { mode: string };
+            const value = { state: 'granted', mode, valueSeq: 0, valueInvalid: true };
+            return ok({ ...value, altMode: false, demoted: false });
+          })
+        : ics;
+    },
+  },
+  {
+    name: 'value blocks are lost between agent and master',
+    checkers: doubled,
+    ics: (ics, service) =>
+      service === 'dlm'
+        ? bendServed(ics, 'dlm.release', (plain, q) => plain({ ...q, value: undefined }))
+        : ics,
+  },
+  {
+    name: 'fencing tokens begin anew with each life of the lock manager',
+    checkers: doubled,
+    tokens: () => ({ load: async () => undefined, save: async () => {} }),
+  },
+];

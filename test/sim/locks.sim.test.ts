@@ -1,0 +1,50 @@
+// The lock manager in the whole cluster under faults: what its clients see is linearizable, tokens grow,
+// value blocks are what was written, every call ends, no lock is left.
+import assert from 'node:assert/strict';
+import { expect, test } from 'vitest';
+import { shownFault } from './faults.ts';
+import { lockPlants } from './lock-plants.ts';
+import { type LockResult, simulateLocks } from './locks.ts';
+
+const report = (r: LockResult): string =>
+  [`seed ${r.seed}: ${r.failure}`, ...r.faults.map(shownFault), ...r.transcript.slice(-40)].join(
+    '\n',
+  );
+
+test('Locks: seeds 1 to 25 hold', { timeout: 400_000 }, async () => {
+  let granted = 0;
+  const failed: string[] = [];
+  for (let seed = 1; seed <= 25; seed++) {
+    const result = await simulateLocks({ seed });
+    if (result.failure !== undefined) failed.push(report(result));
+    granted += result.counts.get('lock ok') ?? 0;
+  }
+  expect(failed).toEqual([]);
+  assert.ok(granted > 1_500, `only ${granted} grants`);
+});
+
+// What seeds have found, by name.
+test('Locks: a node that comes back after it was excluded knows nothing of its former life', {
+  timeout: 60_000,
+}, async () => {
+  expect((await simulateLocks({ seed: 2 })).failure).toBe(undefined);
+});
+test('Locks: a grant that waits for the lease is held by then, also for a new master', {
+  timeout: 60_000,
+}, async () => {
+  expect((await simulateLocks({ seed: 152 })).failure).toBe(undefined);
+});
+test('Locks: word of a grant or a refusal that was lost on its way is asked for again', {
+  timeout: 60_000,
+}, async () => {
+  expect((await simulateLocks({ seed: 107 })).failure).toBe(undefined);
+});
+
+for (const plant of lockPlants)
+  test(`Locks: the simulation finds: ${plant.name}`, { timeout: 120_000 }, async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const { checker } = await simulateLocks({ seed, plant });
+      if (checker !== undefined && plant.checkers.includes(checker)) return;
+    }
+    assert.fail('not found in 20 seeds');
+  });
