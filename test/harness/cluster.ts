@@ -56,7 +56,7 @@ export function runSsi(args: readonly string[], env: NodeJS.ProcessEnv): Promise
 let counter = 0;
 
 export async function startCluster(
-  options: { nodes?: number; env?: Record<string, string> } = {},
+  options: { nodes?: number; env?: Record<string, string>; nats?: string } = {},
 ): Promise<TestCluster> {
   const name = `t${process.pid}x${counter++}`;
   const env = { ...process.env, SSI_CLUSTER: name, ...options.env };
@@ -77,7 +77,8 @@ export async function startCluster(
     const ps = await ssi('ps', '--json');
     return `nodes: ${nodes.stdout}${nodes.stderr}\nps: ${ps.stdout}${ps.stderr}\n${tailLogs(name)}`;
   };
-  const up = await ssi('up', '--nodes', String(options.nodes ?? 3), '--detach');
+  const bus = options.nats === undefined ? [] : ['--nats', options.nats];
+  const up = await ssi('up', '--nodes', String(options.nodes ?? 3), '--detach', ...bus);
   const cluster: TestCluster = {
     name,
     file,
