@@ -106,7 +106,7 @@ export async function admitNode(
   cluster: Cluster,
   clusterDir: string,
   q: { num: number; keys: Readonly<Record<string, string>>; publicKey: string; user: string },
-): Promise<{ certificate: string; heartbeatKey: string; person: string }> {
+): Promise<{ certificate: string; heartbeatKey: string | undefined; person: string }> {
   const certificate = await certifyNode(clusterDir, cluster.name, q.num, q.publicKey);
   await enter(cluster, clusterDir, [
     ...nodeHolders(q.num, q.keys, certificate),
@@ -116,8 +116,9 @@ export async function admitNode(
 }
 
 /** What the nodes prove their heartbeats to each other with. */
-const heartbeatKeyOf = (clusterDir: string): string =>
-  readFileSync(heartbeatKeyPath(clusterDir), 'utf8');
+const heartbeatKeyOf = (clusterDir: string): string | undefined =>
+  // Of a cluster that is older than these keys nobody has one, and a newcomer with one would be alone.
+  readFrom(heartbeatKeyPath(clusterDir), 0) || undefined;
 
 /** Nodes of this machine: keys, certificates and files. */
 async function makeNodes(

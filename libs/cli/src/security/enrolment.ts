@@ -32,7 +32,7 @@ const enrolled = z.object({
   ca: z.string(),
   certificate: z.string(),
   /** As in `Credential`. */
-  heartbeatKey: z.string(),
+  heartbeatKey: z.string().optional(),
   /** Principal of the person there. */
   person: z.string(),
 });
