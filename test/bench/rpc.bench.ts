@@ -2,7 +2,7 @@
 // request(), a framework on the same bus, and a bare echo. 128-byte bodies, each side a process.
 import { startNatsServer } from '../../libs/ports/test/nats-server.ts';
 import { type Bench, median, type Row } from './report.ts';
-import { byTurns, type Pair, ratios, startPair } from './rpc/pair.ts';
+import { byTurns, cpuPerCall, type Pair, ratios, startPair } from './rpc/pair.ts';
 import { peers } from './rpc/peers.ts';
 
 const inFlight = 256;
@@ -23,6 +23,7 @@ async function run({ quick }: { quick: boolean }): Promise<Row[]> {
     const rows: Row[] = [...pairs.keys()].flatMap((name) => [
       { name: `${name}: p50`, value: median(p50(name)), unit: 'us' },
       { name: `${name}: ${inFlight} in flight`, value: median(rate(name)), unit: 'per s' },
+      { name: `${name}: CPU of a call`, value: median(cpuPerCall(many.get(name))), unit: 'us' },
     ]);
     const ratio = (name: string, value: number, target: string, met: boolean): void =>
       void rows.push({ name, value, unit: 'x', target, met });

@@ -2,7 +2,7 @@
 // of a hundred kept, and with all kept. Each call is a trace of its own: a root, a client and a server span.
 import { startNatsServer } from '../../libs/ports/test/nats-server.ts';
 import { type Bench, median, type Row } from './report.ts';
-import { byTurns, type Pair, ratios, startPair } from './rpc/pair.ts';
+import { byTurns, cpuPerCall, type Pair, ratios, startPair } from './rpc/pair.ts';
 import type { Sampling } from './rpc/peers.ts';
 
 const kinds: readonly (readonly [string, Sampling])[] = [
@@ -28,6 +28,9 @@ async function run({ quick }: { quick: boolean }): Promise<Row[]> {
     const rows: Row[] = kinds.map(([name]) => ({
       ...{ name: `calls, ${name}`, value: median(rate(name)), unit: 'per s' },
     }));
+    const cpu = (name: string) => cpuPerCall(results.get(name));
+    for (const [name] of kinds)
+      rows.push({ name: `CPU of a call, ${name}`, value: median(cpu(name)), unit: 'us' });
     for (const [name, most] of [
       ['unsampled', 3],
       ['1 % sampled', 5],

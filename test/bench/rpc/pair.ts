@@ -9,6 +9,7 @@ import type { Measured, Round } from './process.ts';
 const program = fileURLToPath(new URL('process.ts', import.meta.url));
 
 export interface Pair {
+  /** CPU time is that of both sides. */
   measure(round: Round): Promise<Measured>;
   close(): Promise<void>;
 }
@@ -47,9 +48,15 @@ export async function startPair(name: string, nats: string, sample?: Sampling): 
   });
   await heard(client);
   return {
-    measure: (round) => {
+    measure: async (round) => {
+      const serverCpuUs = (): Promise<number> => {
+        server.send('cpu');
+        return heard<number>(server);
+      };
+      const before = await serverCpuUs();
       client.send(round);
-      return heard<Measured>(client);
+      const measured = await heard<Measured>(client);
+      return { ...measured, cpuUs: measured.cpuUs + (await serverCpuUs()) - before };
     },
     close: async () => {
       await stop(client);
@@ -75,6 +82,10 @@ export async function byTurns(
     }
   return results;
 }
+
+/** CPU time of both sides for one call, us. */
+export const cpuPerCall = (all: readonly Measured[] = []): number[] =>
+  all.map((m) => m.cpuUs / m.calls);
 
 /** One figure of `a` over that of `b`, turn by turn. */
 export const ratios = (a: readonly number[], b: readonly number[]): number[] =>

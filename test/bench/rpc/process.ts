@@ -11,11 +11,20 @@ export interface Round {
 export interface Measured {
   readonly p50Us: number;
   readonly perSecond: number;
+  readonly calls: number;
+  /** CPU time of this side, us: what else runs on the machine changes it little. */
+  readonly cpuUs: number;
 }
+
+const cpuUs = (): number => {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+};
 
 async function measure(call: Call, { ms, inFlight }: Round): Promise<Measured> {
   const took: number[] = [];
   let done = 0;
+  const cpuBegan = cpuUs();
   const began = performance.now();
   const end = began + ms;
   const one = async (): Promise<void> => {
@@ -30,15 +39,19 @@ async function measure(call: Call, { ms, inFlight }: Round): Promise<Measured> {
   await Promise.all(Array.from({ length: inFlight }, one));
   const seconds = (performance.now() - began) / 1_000;
   took.sort((a, b) => a - b);
-  return { p50Us: (took[took.length >> 1] ?? 0) * 1_000, perSecond: done / seconds };
+  const p50Us = (took[took.length >> 1] ?? 0) * 1_000;
+  return { p50Us, perSecond: done / seconds, calls: done, cpuUs: cpuUs() - cpuBegan };
 }
 
 const [role, name = '', where = '', sampleText = ''] = process.argv.slice(2);
 const peer = peers[name];
 if (!peer) throw new Error(`no such peer: ${name}`);
 const sample: Sampling = sampleText === '' ? undefined : Number(sampleText);
-if (role === 'serve') process.send?.(await peer.serve(where, sample));
-else {
+if (role === 'serve') {
+  const address = await peer.serve(where, sample);
+  process.on('message', () => process.send?.(cpuUs()));
+  process.send?.(address);
+} else {
   const call = await peer.client(JSON.parse(where), sample);
   process.on('message', async (round: Round) => process.send?.(await measure(call, round)));
   process.send?.('ready');
