@@ -14,6 +14,8 @@ const probeIdleMs = 5_000;
 /** Before this many answers (the first one waits for the connection) a way is asked this often. */
 const provedAfter = 3;
 const probeNewMs = 100;
+/** The best of so many hellos counts. */
+const hellosKept = 4;
 /** Another way must have at most this part of the present one's round trip. */
 const changeOver = 0.7;
 
@@ -22,10 +24,11 @@ export interface Path {
   /** Smoothed round trip without the server's own time, ms. */
   srttMs: number | undefined;
   /**
-   * Round trip of the newest hellos, ms: what ways are compared by, since all are asked at the same
-   * moment. That of calls contains how long they wait for each other, on the way in use only.
+   * Round trips of the newest hellos, ms: ways are compared by the best of them, since all are asked at the
+   * same moment, and a busy machine only ever adds to one. That of calls contains how long they wait for
+   * each other, on the way in use only.
    */
-  helloMs: number | undefined;
+  helloMs: readonly number[];
   hellos: number;
   suspect: boolean;
   heardMs: number;
@@ -34,7 +37,12 @@ export interface Path {
   downUntilMs: number;
 }
 
-const estimate = (p: Path): number => p.helloMs ?? p.transport.guessMs;
+/** Measured ones are compared with measured ones: the first hellos of a process that has just begun are slow. */
+function estimates(a: Path, b: Path): readonly [number, number] {
+  const proved = a.hellos >= provedAfter && b.hellos >= provedAfter;
+  if (!proved) return [a.transport.guessMs, b.transport.guessMs];
+  return [Math.min(...a.helloMs), Math.min(...b.helloMs)];
+}
 
 export class Paths {
   readonly all: readonly Path[];
@@ -48,7 +56,7 @@ export class Paths {
     this.all = transports.map((transport) => ({
       transport,
       srttMs: undefined,
-      helloMs: undefined,
+      helloMs: [],
       hellos: 0,
       suspect: false,
       heardMs: 0,
@@ -96,7 +104,7 @@ export class Paths {
       !now.suspect &&
       now.downUntilMs <= nowMs &&
       this.ready(now) &&
-      estimate(best) > changeOver * estimate(now);
+      !isClearlyFaster(best, now);
     if (!keep) this.#current = best;
     return this.#current;
   }
@@ -130,7 +138,7 @@ export class Paths {
     const p = this.of(name);
     if (!p) return;
     // The first one does not count: it waited for the connection.
-    if (p.hellos++ > 0) p.helloMs = ((p.helloMs ?? rttMs) + rttMs) / 2;
+    if (p.hellos++ > 0) p.helloMs = [...p.helloMs, rttMs].slice(-hellosKept);
   }
 
   /** No answer in time to what was sent at `sentMs`: suspect, unless something came since. */
@@ -155,7 +163,7 @@ export class Paths {
     if (!p) return;
     p.suspect = false;
     p.downUntilMs = 0;
-    p.helloMs = undefined;
+    p.helloMs = [];
     p.hellos = 0;
   }
 
@@ -171,5 +179,12 @@ const probeEveryMs = (p: Path): number =>
 /** Healthy before suspect; the faster of two healthy ones; of two suspect ones the longer unused. */
 function better(a: Path, b: Path): boolean {
   if (a.suspect !== b.suspect) return !a.suspect;
-  return a.suspect ? a.sentMs < b.sentMs : estimate(a) < estimate(b);
+  if (a.suspect) return a.sentMs < b.sentMs;
+  const [ofA, ofB] = estimates(a, b);
+  return ofA < ofB;
+}
+
+function isClearlyFaster(a: Path, b: Path): boolean {
+  const [ofA, ofB] = estimates(a, b);
+  return ofA <= changeOver * ofB;
 }
