@@ -93,6 +93,8 @@ export class MoveFaults {
     const from = await this.subject();
     const to = from === 1 ? 2 : 1;
     const at = point.startsWith('move.source.') ? from : to;
+    const services = () => [1, 2, 3].map((num) => this.cluster.servicePid(num, 'vproc'));
+    const before = services();
     let moved: ReturnType<Ssi['migrate']> | undefined;
     await this.hold(point, { at, to, move: () => (moved = this.ssi.migrate(this.pid, to)) });
     this.disarm();
@@ -109,6 +111,7 @@ export class MoveFaults {
     if (!reply || reply.ok) throw new Error(`it moved: ${JSON.stringify(reply)}`);
     await this.oneLives();
     if ((await this.placeOf(this.pid)) !== from) throw new Error('it is not where it was');
+    if (services().join() !== before.join()) throw new Error('a vproc died of it');
     await this.goesOn();
     await this.nothingLeft(0);
     return { detail: `${reply.errno} ${reply.detail}`, tookMs };

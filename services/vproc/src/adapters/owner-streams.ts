@@ -132,8 +132,7 @@ export class OwnerStreams {
       return fail('ENOTTY', `process ${this.#owner} has no terminal`);
     if (setWindowSize(master, size.rows, size.cols) < 0) return fail('EIO', 'TIOCSWINSZ');
     Object.assign(tty, size);
-    writeMeta(this.#dir, this.#meta);
-    return ok();
+    return this.#save();
   }
 
   states(): StreamState[] {
@@ -198,18 +197,20 @@ export class OwnerStreams {
     if (this.#meta.inputEnded) return ok();
     if (this.#meta.tty) this.append(this.#log('in').end, Uint8Array.of(4));
     this.#meta.inputEnded = true;
-    writeMeta(this.#dir, this.#meta);
+    const saved = this.#save();
     this.#watchInput();
-    return ok();
+    return saved;
   }
 
   endOutput(): Reply<undefined, 'EIO'> {
+    let saved: Reply<undefined, 'EIO'> = ok();
     for (const name of this.#outputs()) {
       this.#drain(name, Number.MAX_SAFE_INTEGER);
-      this.#endOf(name);
+      const ended = this.#endOf(name);
+      if (!ended.ok) saved = ended;
     }
     this.tellChanges();
-    return ok();
+    return saved;
   }
 
   /** What may flow from now on. */
@@ -237,19 +238,22 @@ export class OwnerStreams {
     }
   }
 
-  settle(states: readonly StreamState[]): void {
+  settle(states: readonly StreamState[]): Reply<undefined, 'EIO'> {
     for (const state of states) {
       const log = this.#logs.get(state.name);
       if (!log) continue;
       log.settle(state.name === 'in' ? state.fedOffset : state.endOffset);
       if (state.name === 'in') {
         this.#meta.inputEnded = state.eof;
-        writeMeta(this.#dir, this.#meta);
+        const saved = this.#save();
+        if (!saved.ok) return saved;
       } else {
         this.#discard(state.name);
-        if (state.eof) this.#endOf(state.name);
+        const ended = state.eof ? this.#endOf(state.name) : ok();
+        if (!ended.ok) return ended;
       }
     }
+    return ok();
   }
 
   /** Called by the pump; returns the bytes moved. */
@@ -380,14 +384,30 @@ export class OwnerStreams {
     if (!this.#meta.tty) empty(this.#fifo(name));
   }
 
-  #endOf(name: StreamName): void {
+  /** Not on record: it has not ended yet. The hang-up is there the next time too. */
+  #endOf(name: StreamName): Reply<undefined, 'EIO'> {
     this.#meta.eof[name] = true;
-    writeMeta(this.#dir, this.#meta);
+    const saved = this.#save();
+    if (!saved.ok) {
+      this.#meta.eof[name] = false;
+      return saved;
+    }
     this.#changed = true;
     void this.#closeHeld(
       this.#meta.tty ? (this.#meta.tty.path ?? '') : fifoPath(this.#dir, this.#meta, name),
       true,
     );
+    return saved;
+  }
+
+  /** What it holds counts for this process in any case, and for the next one once there is room. */
+  #save(): Reply<undefined, 'EIO'> {
+    try {
+      writeMeta(this.#dir, this.#meta);
+      return ok();
+    } catch (error) {
+      return fail('EIO', (error as Error).message);
+    }
   }
 
   async #closeHeld(path: string, forget: boolean): Promise<void> {

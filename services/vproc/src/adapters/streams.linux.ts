@@ -189,11 +189,7 @@ export function linuxStreamStore(options: StreamStoreOptions): LinuxStreamStore 
         ? streams.fill(name, offset, data)
         : fail('ENOENT', `process ${owner} has no streams`);
     },
-    settle: (owner, states) =>
-      withOwner(owner, (streams) => {
-        streams.settle(states);
-        return ok();
-      }),
+    settle: (owner, states) => withOwner(owner, (streams) => streams.settle(states)),
     remove: async (owner) => {
       await remove(owner);
       return ok();
