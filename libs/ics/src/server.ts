@@ -1,5 +1,5 @@
 // The serving half of ICS: lets the calls of a channel in by number, each once; queues and runs them by
-// lane; keeps each reply until the caller's low-water mark passes it or its node is down. Refuses what
+// lane; keeps each reply (caller-channels.ts) until the caller's low-water mark passes it. Refuses what
 // was meant for another life of this server, and who has no standing in the view.
 
 import type { Tracer } from '@opentelemetry/api';
@@ -14,7 +14,8 @@ import {
   type Source,
   type View,
 } from '@ssi/contracts';
-import type { Clock, Log, ServeOptions, Timer } from '@ssi/ports';
+import type { Clock, Log, ServeOptions } from '@ssi/ports';
+import { CallerChannels } from './caller-channels.ts';
 import { emptyBody } from './frame.ts';
 import { Guests } from './guests.ts';
 import { Runner } from './runner.ts';
@@ -26,21 +27,10 @@ import {
   type Served,
   served,
 } from './serving.ts';
-import { isGone, standing } from './standing.ts';
+import { standing } from './standing.ts';
 import type { Transport, Via } from './transport.ts';
 import { encodeVersions, type VersionSpan } from './version.ts';
 import { Voice } from './voice.ts';
-
-/** Early frames kept for each channel; the caller sends the rest again. */
-const heldMax = 1_024;
-/** Replies kept for all callers together; past it new calls get EAGAIN. 65,536 at about 1 KiB is 64 MiB. */
-const repliesMax = 65_536;
-const replyBytesMax = 64 * 1024 * 1024;
-/** A client that was silent this long is gone; so is a finished channel of a member. */
-const silentMax = 600_000;
-const sweepMs = 5_000;
-/** A call runs this much longer than its deadline before it is aborted: its caller's cancel is on the way. */
-const abortSlackMs = 5_000;
 
 export interface ServerDeps {
   readonly self: { readonly node: number; readonly service: string; readonly bootId: string };
@@ -57,11 +47,8 @@ export class Server {
   readonly #d: ServerDeps;
   /** By name; a contract that changed is served in several versions side by side. */
   readonly #served = new Map<string, readonly Served[]>();
-  readonly #channels = new Map<string, CallerChannel>();
-  #sweeper: Timer | undefined;
+  readonly #channels: CallerChannels;
   #closed = false;
-  #replies = 0;
-  #replyBytes = 0;
   readonly #voice: Voice;
   readonly #runner: Runner;
   #duplicates = 0;
@@ -72,14 +59,13 @@ export class Server {
 
   constructor(deps: ServerDeps) {
     this.#d = deps;
+    this.#channels = new CallerChannels({ clock: deps.clock, guests: this.#guests });
     this.#voice = new Voice(deps);
     this.#runner = new Runner({
       ...deps,
       node: deps.self.node,
       voice: this.#voice,
-      onKept: (bytes) => {
-        this.#replyBytes += bytes;
-      },
+      onKept: (bytes) => this.#channels.answered(bytes),
     });
   }
 
@@ -95,7 +81,7 @@ export class Server {
       denied: this.#denied,
       malformed: this.#runner.malformed,
       flooded: this.#guests.flooded,
-      replies: this.#replies,
+      replies: this.#channels.replies,
       inWork,
     };
   }
@@ -148,7 +134,7 @@ export class Server {
       this.#voice.say(frameKind.welcome, f, via, encodeVersions(spans(versions)), 0);
       return;
     }
-    const channel = this.#channel(f);
+    const channel = this.#channels.of(f);
     if (!channel) return;
     if (f.lowWater > channel.lowWater) this.#raise(channel, f.lowWater);
     if (f.finished.length > 0) this.#finished(channel, f.finished);
@@ -159,68 +145,31 @@ export class Server {
       return;
     }
     if (f.seq > channel.next) {
-      const { length } = f.body;
-      const room = channel.held.size < heldMax && this.#guests.mayWait(f.from, length);
-      if (room && !channel.held.has(f.seq)) {
-        this.#guests.waiting(f.from, length);
-        channel.held.set(f.seq, { frame: f, via });
-      }
+      this.#channels.hold(channel, f, via);
       return;
     }
     if (this.#admit(channel, f, via)) this.#drain(channel);
   }
 
   setView(view: View): void {
-    for (const channel of [...this.#channels.values()]) {
-      const { from } = channel;
-      if (from.node === 0 || from.node === this.#d.self.node) continue;
-      if (isGone(view, from.node, from.incarnation)) this.#forgetChannel(channel);
-    }
+    this.#channels.setView(view, this.#d.self.node);
   }
 
   close(): void {
     this.#closed = true;
-    this.#sweeper?.cancel();
-    for (const channel of [...this.#channels.values()]) this.#forgetChannel(channel);
-  }
-
-  /** undefined: the caller has too many. */
-  #channel(f: CallFrame): CallerChannel | undefined {
-    // A boot id alone is not vouched for.
-    const key = `${f.from.node}-${f.from.service}/${f.from.bootId}/${f.channel}`;
-    let channel = this.#channels.get(key);
-    if (!channel) {
-      if (!this.#guests.mayOpenChannel(f.from)) return undefined;
-      this.#guests.channels(f.from, 1);
-      channel = {
-        key,
-        from: f.from,
-        contract: f.contract,
-        priority: f.priority,
-        next: Math.max(1, f.lowWater),
-        lowWater: Math.max(1, f.lowWater),
-        held: new Map(),
-        entries: new Map(),
-        heardMs: 0,
-      };
-      this.#channels.set(key, channel);
-      this.#sweeper ??= this.#d.clock.after(sweepMs, () => this.#sweep());
-    }
-    channel.heardMs = this.#d.clock.nowMs();
-    if (f.from.incarnation) channel.from = f.from;
-    return channel;
+    this.#channels.close();
   }
 
   /** The caller is done with everything below `mark`: replies are forgotten, gaps are skipped. */
   #raise(channel: CallerChannel, mark: number): void {
     for (const [seq, entry] of channel.entries) {
       if (seq >= mark) break;
-      this.#forget(channel, seq, entry);
+      this.#channels.forget(channel, seq, entry);
     }
     channel.lowWater = mark;
     if (channel.next >= mark) return;
     channel.next = mark;
-    for (const seq of [...channel.held.keys()]) if (seq < mark) this.#unhold(channel, seq);
+    for (const seq of [...channel.held.keys()]) if (seq < mark) this.#channels.unhold(channel, seq);
     this.#drain(channel);
   }
 
@@ -238,21 +187,15 @@ export class Server {
     for (const [seq, entry] of channel.entries) {
       if (seq >= end) return;
       while (seq >= (pairs[at + 1] ?? end)) at += 2;
-      if (seq >= (pairs[at] ?? end)) this.#forget(channel, seq, entry);
+      if (seq >= (pairs[at] ?? end)) this.#channels.forget(channel, seq, entry);
     }
-  }
-
-  #unhold(channel: CallerChannel, seq: number): void {
-    const early = channel.held.get(seq);
-    if (early && channel.held.delete(seq))
-      this.#guests.waiting(channel.from, -early.frame.body.length);
   }
 
   #drain(channel: CallerChannel): void {
     for (;;) {
       const early = channel.held.get(channel.next);
       if (!early) return;
-      this.#unhold(channel, channel.next);
+      this.#channels.unhold(channel, channel.next);
       if (!this.#admit(channel, early.frame, early.via)) return;
     }
   }
@@ -275,8 +218,7 @@ export class Server {
     const lane = served.lanes[f.priority as 0 | 1 | 2 | 3];
     const full =
       !this.#guests.mayCall(f.from) ||
-      this.#replies >= repliesMax ||
-      this.#replyBytes >= replyBytesMax ||
+      this.#channels.full ||
       lane.queue.length >= served.queueMax ||
       (definition?.longPoll === true && served.longPolls >= longPollMax);
     if (full) {
@@ -309,9 +251,7 @@ export class Server {
       span: undefined,
       result: undefined,
     };
-    channel.entries.set(f.seq, entry);
-    this.#replies++;
-    this.#guests.calls(f.from, 1);
+    this.#channels.keep(entry);
     this.#runner.enter(entry);
     // Its caller need not ask soon whether it arrived.
     if (definition.longPoll && !entry.result)
@@ -347,36 +287,6 @@ export class Server {
   #refuse(f: CallFrame, via: Via, errno: IcsErrno, detail: string): void {
     this.#refused++;
     this.#voice.refuse(f, via, errno, detail);
-  }
-
-  #forget(channel: CallerChannel, seq: number, entry: Entry): void {
-    channel.entries.delete(seq);
-    this.#replies--;
-    this.#guests.calls(channel.from, -1);
-    this.#replyBytes -= entry.result?.length ?? 0;
-    if (entry.state === 'done') return;
-    entry.dropped = true;
-    entry.abort?.abort();
-  }
-
-  #forgetChannel(channel: CallerChannel): void {
-    for (const [seq, entry] of channel.entries) this.#forget(channel, seq, entry);
-    for (const seq of [...channel.held.keys()]) this.#unhold(channel, seq);
-    if (this.#channels.delete(channel.key)) this.#guests.channels(channel.from, -1);
-  }
-
-  #sweep(): void {
-    const now = this.#d.clock.nowMs();
-    for (const channel of [...this.#channels.values()]) {
-      for (const entry of channel.entries.values())
-        if (entry.state === 'running' && now > entry.deadlineMs + abortSlackMs)
-          entry.abort?.abort();
-      const client = channel.from.node === 0;
-      if (now - channel.heardMs > silentMax && (client || channel.entries.size === 0))
-        this.#forgetChannel(channel);
-    }
-    this.#sweeper =
-      this.#channels.size > 0 ? this.#d.clock.after(sweepMs, () => this.#sweep()) : undefined;
   }
 }
 
