@@ -78,8 +78,14 @@ describe.skipIf(!canRunNative)('end to end: relations', () => {
     expect(old.output()).toBe('up\nagain\nhome\n');
   });
 
-  const childOf = ({ output }: Collected) =>
-    waitUntil('the child', () => Number(/child (\d+)\n/.exec(output())?.[1]) || undefined, 15_000);
+  /** Its parent may say so before it has let go of the parent's streams. */
+  const childOf = async ({ output }: Collected) => {
+    const said = () => Number(/child (\d+)\n/.exec(output())?.[1]) || undefined;
+    const child = await waitUntil('the child', said, 15_000);
+    const movable = async () => value(await ssi.whyNot(child, { to: 2 })).movable;
+    await waitUntil(`${child} can move`, movable, 15_000);
+    return child;
+  };
 
   /** A bash on node 1 that starts a child with no streams of its own, and waits for it. */
   async function family(child: string) {
