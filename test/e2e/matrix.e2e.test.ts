@@ -8,6 +8,7 @@ import { connect, type Ssi } from '@ssi/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { program, value } from '../harness/busy.ts';
 import { canRunNative, startCluster, type TestCluster } from '../harness/cluster.ts';
+import { endSession, listen } from '../harness/counting.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 
 const matrix = program('matrix.py');
@@ -169,33 +170,6 @@ const staying: readonly {
   { what: 'started with `--pin`', code: 'EPINNED', argv: bash(counting), pin: true },
 ];
 
-/** What a program has said so far. */
-function listen(ssi: Ssi, pid: number) {
-  const heard = { last: -1, bad: [] as string[] };
-  let rest = '';
-  const attachment = ssi.attach(pid);
-  const done = (async () => {
-    for await (const event of attachment.events()) {
-      if (event.type === 'gap') heard.bad.push(`${event.bytes} bytes gone`);
-      if (event.type === 'failed') heard.bad.push(`${event.failure.errno} ${event.failure.detail}`);
-      if (event.type !== 'data') continue;
-      const lines = (rest + Buffer.from(event.bytes).toString('latin1')).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines.map((l) => l.trim()).filter(Boolean)) {
-        const n = Number(/^ok (\d+)$/.exec(line)?.[1] ?? Number.NaN);
-        if (Number.isNaN(n)) heard.bad.push(line);
-        else if (n !== 0 && n !== heard.last + 1) heard.bad.push(`${n} after ${heard.last}`);
-        else heard.last = n;
-      }
-    }
-  })();
-  const close = (): Promise<void> => {
-    attachment.close();
-    return done;
-  };
-  return { heard, close };
-}
-
 describe.skipIf(!canRunNative)('end to end: what moves', () => {
   let cluster: TestCluster;
   let ssi: Ssi;
@@ -237,11 +211,6 @@ describe.skipIf(!canRunNative)('end to end: what moves', () => {
       }),
     );
     return pid;
-  };
-  const end = async (pid: number): Promise<void> => {
-    for (const entry of value(await ssi.ps()).processes)
-      if (entry.pid === pid || entry.sid === pid) await ssi.kill(entry.pid, 9);
-    await ssi.wait(pid, { timeoutMs: 10_000 });
   };
   const probe = async (row: Row, node: number, before: number): Promise<void> => {
     if (!row.probe) return;
@@ -309,7 +278,7 @@ describe.skipIf(!canRunNative)('end to end: what moves', () => {
         }
         moved.push(`| ${row.what} | ${freezes.map((ms) => ms.toFixed(0)).join(', ')} |`);
         await ear?.close();
-        await end(found);
+        await endSession(ssi, found);
       },
     );
 
@@ -334,6 +303,6 @@ describe.skipIf(!canRunNative)('end to end: what moves', () => {
       expect(value(await ssi.where(pid)).node).toBe(1);
       stayed.push(`| ${row.what} | \`${row.code}\` |`);
       await ear.close();
-      await end(pid);
+      await endSession(ssi, pid);
     });
 });
