@@ -106,6 +106,13 @@ export const commandTable: readonly CommandEntry[] = [
     () => import('./commands/attach.ts'),
   ),
 
+  processes('lock', 'run a command under a lock', () => import('./commands/lock.ts')),
+
+  seeing(
+    'locks',
+    'locks of the cluster, who holds them and who waits',
+    () => import('./commands/locks.ts'),
+  ),
   seeing(
     'trace',
     'a trace as a waterfall, or the recent ones',

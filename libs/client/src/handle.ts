@@ -10,6 +10,7 @@ import type {
   Reply,
   ReplyOf,
   RequestOf,
+  ResourceInfo,
   View,
   ViewMember,
   vproc,
@@ -18,6 +19,7 @@ import type { SpanRecord, TraceSummary } from '@ssi/telemetry';
 import type { ActorCalls } from './actor/calls.ts';
 import type { Attachment, AttachOptions } from './attachment.ts';
 import type { ClusterEvent } from './events.ts';
+import type { Lockspace, LockspaceOptions } from './lockspace.ts';
 
 export interface NodeInfo {
   readonly num: number;
@@ -40,6 +42,12 @@ export interface ProcessList {
   /** By pid. */
   readonly processes: readonly ProcessInfo[];
   /** Nodes that are UP but did not answer: their processes are missing here. */
+  readonly silent: readonly { readonly node: number; readonly errno: Errno }[];
+}
+
+export interface LockList {
+  readonly resources: readonly ResourceInfo[];
+  /** Nodes that are UP but did not answer: what they are master of is missing here. */
   readonly silent: readonly { readonly node: number; readonly errno: Errno }[];
 }
 
@@ -91,6 +99,10 @@ export interface Ssi extends ActorCalls {
   history(): Answer<ClusterEvent[]>;
   trace(traceId: string): Answer<SpanRecord[]>;
   traces(max?: number): Answer<TraceSummary[]>;
+  /** A session with the lock manager, for locks of this lockspace. */
+  lockspace(name: string, options?: LockspaceOptions): Answer<Lockspace>;
+  /** Resources with their locks, of all UP nodes, by name. */
+  locks(lockspace?: string): Answer<LockList>;
   /** The UP node with the least to do per CPU. */
   leastLoaded(options?: { native?: boolean }): Answer<number>;
   /** Moves a key service to another node (absent: where there are fewest); its instance stands down first. */

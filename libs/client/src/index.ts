@@ -21,7 +21,16 @@ export { clusterDir, clusterFile, clustersDir, readClusterFile } from './cluster
 export type { ClusterAddress, ConnectOptions } from './connect.ts';
 export { connect, findCluster, localClusters } from './connect.ts';
 export type { ClusterEvent } from './events.ts';
-export type { MoveOptions, NodeInfo, ProcessList, RunRequest, Ssi } from './handle.ts';
+export type { Fence } from './fence.ts';
+export { createFence } from './fence.ts';
+export type {
+  LockList,
+  MoveOptions,
+  NodeInfo,
+  ProcessList,
+  RunRequest,
+  Ssi,
+} from './handle.ts';
 export type { InputChunk, InputQueue } from './input-queue.ts';
 export { inputQueue } from './input-queue.ts';
 export {
@@ -36,11 +45,27 @@ export {
   rfork,
   waitpid,
 } from './libcluster.ts';
+export {
+  createLockspace,
+  lsConvertWait,
+  lsLock,
+  lsLockWait,
+  lsUnlock,
+  releaseLockspace,
+  withLock,
+} from './libdlm.ts';
 export type { BusProbe, NatsLinkOptions } from './link.nats.ts';
 export { natsLink, probeBus } from './link.nats.ts';
 export type { ClientLink, ServingEndpoint } from './link.ts';
 export { unixLink } from './link.unix.ts';
 export { leastLoaded } from './load.ts';
+export type {
+  Lock,
+  LockOptions,
+  Lockspace,
+  LockspaceOptions,
+  UnlockOptions,
+} from './lockspace.ts';
 export type { OutputCursor } from './output-cursor.ts';
 export { outputCursor } from './output-cursor.ts';
 export { createSsi, hasExited } from './ssi.ts';

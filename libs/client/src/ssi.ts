@@ -4,11 +4,14 @@ import {
   activeInstance,
   type Contract,
   clms,
+  directoryOf,
+  dlm,
   type Errno,
   type ExitStatus,
   fail,
   findMember,
   ics,
+  keyOf,
   ok,
   type ProcessInfo,
   type Reply,
@@ -34,6 +37,7 @@ import type {
 } from './handle.ts';
 import type { ClientLink } from './link.ts';
 import { leastLoaded } from './load.ts';
+import { openLockspace } from './lockspace.ts';
 import { isGone, type PidCallOptions, pidCalls, type VprocOp } from './pid-calls.ts';
 import { viewSource } from './view-source.ts';
 
@@ -123,6 +127,26 @@ export function createSsi(link: ClientLink): Ssi {
         if (p.hop >= (found.get(p.pid)?.hop ?? -1)) found.set(p.pid, p);
     }
     return ok({ processes: [...found.values()].sort((a, b) => a.pid - b.pid), silent });
+  };
+
+  const locks: Ssi['locks'] = async (lockspace) => {
+    const request = lockspace === undefined ? {} : { lockspace };
+    const asked = await everyUp(dlm, 'list', request);
+    if (!asked.ok) return asked;
+    const { view, answers } = asked.value;
+    const silent: { node: number; errno: Errno }[] = [];
+    const resources = [...answers].flatMap(([node, answer]) => {
+      if (answer.ok) return answer.value.resources;
+      silent.push({ node, errno: answer.errno });
+      return [];
+    });
+    const named = resources.map((r) => {
+      const directory = directoryOf(view, keyOf(r.lockspace, r.resource));
+      return directory === undefined ? r : { ...r, directory };
+    });
+    const key = (r: { lockspace: string; resource: string }) => keyOf(r.lockspace, r.resource);
+    named.sort((a, b) => (key(a) < key(b) ? -1 : 1));
+    return ok({ resources: named, silent });
   };
 
   const pickNode = async (native: boolean): Answer<number> => {
@@ -262,6 +286,8 @@ export function createSsi(link: ClientLink): Ssi {
     },
     trace: (traceId) => link.spans.readTrace(traceId),
     traces: (max = 20) => link.spans.recentTraces(max),
+    lockspace: (name, options) => openLockspace(link, views, name, options),
+    locks,
     leastLoaded: (options) => pickNode(options?.native ?? false),
     handover: async (service, to) => {
       const view = await views.refresh();
@@ -275,7 +301,7 @@ export function createSsi(link: ClientLink): Ssi {
       ),
     refusals: async () => {
       const asked = await Promise.all(
-        [clms, ics, vproc].map((contract) => everyUp(contract, 'status', {})),
+        [clms, ics, dlm, vproc].map((contract) => everyUp(contract, 'status', {})),
       );
       const total: Record<string, number> = {};
       for (const service of asked) {

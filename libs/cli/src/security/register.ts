@@ -5,6 +5,7 @@ import {
   actor,
   type Contract,
   clms,
+  dlm,
   ics,
   parsePrincipal,
   servicePermissions,
@@ -14,7 +15,7 @@ import {
 import { z } from 'zod';
 import { until } from '../up/host.ts';
 
-const contracts: readonly Contract[] = [actor, clms, ics, vproc];
+const contracts: readonly Contract[] = [actor, clms, dlm, ics, vproc];
 /** Services of a node that get a credential. */
 export const nodeServices: readonly string[] = contracts.map((c) => c.name);
 

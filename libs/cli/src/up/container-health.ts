@@ -1,12 +1,22 @@
 // The health check of a container of a node: what it is for answers, asked the way the cluster asks it.
 import { connect as connectSocket } from 'node:net';
 import { findCluster, natsLink } from '@ssi/client';
-import { clms, type Errno, fail, findMember, ics, ok, type Reply, vproc } from '@ssi/contracts';
+import {
+  clms,
+  dlm,
+  type Errno,
+  fail,
+  findMember,
+  ics,
+  ok,
+  type Reply,
+  vproc,
+} from '@ssi/contracts';
 import { nodeDir } from './node.ts';
 
 const answerMs = 2_000;
 
-/** `what`: otlp (the receiver), node (its guard), membership (this node is UP), ics-router, vproc. */
+/** `what`: otlp (the receiver), node (its guard), membership (this node is UP), ics-router, dlm, vproc. */
 export async function healthOf(name: string, num: number, what: string): Promise<Reply<string>> {
   if (what === 'otlp') return otlpStatus();
   if (what === 'node') return guardStatus(`${nodeDir(name)}/guard.sock`);
@@ -25,7 +35,8 @@ export async function healthOf(name: string, num: number, what: string): Promise
       const state = findMember(told.value.view, num)?.state ?? 'NEVERUP';
       return state === 'UP' ? ok('UP') : fail('EAGAIN', `node ${num} is ${state}`);
     }
-    const contract = what === 'vproc' ? vproc : what === 'ics-router' ? ics : undefined;
+    const contract =
+      what === 'vproc' ? vproc : what === 'dlm' ? dlm : what === 'ics-router' ? ics : undefined;
     if (!contract) return fail('EINVAL', `no such part of a node: ${what}`);
     const told = await link.ics.call(contract, 'status', num, {}, { timeoutMs: answerMs });
     return told.ok ? ok(told.value.state) : told;

@@ -1,8 +1,9 @@
-// One node of the embedded cluster: its membership, router and vproc in this process, on the memory
+// One node of the embedded cluster: its membership, router, lock manager and vproc in this process, on the memory
 // transport, with what a real node keeps on disk and tmpfs kept here. It runs actors only.
 import { arch, availableParallelism, release, totalmem } from 'node:os';
 import type { Tracer } from '@opentelemetry/api';
 import { pidRange } from '@ssi/contracts';
+import { createDlm, memoryTokenRecord, type TokenRecord } from '@ssi/dlm';
 import { createIcs, type IcsEndpoint, type Transport } from '@ssi/ics';
 import { createIcsRouter, fakeProber, type Router } from '@ssi/ics-router';
 import {
@@ -25,7 +26,7 @@ import {
   type VprocPorts,
 } from '@ssi/vproc';
 
-export type EmbeddedService = 'membership' | 'ics-router' | 'vproc';
+export type EmbeddedService = 'membership' | 'ics-router' | 'dlm' | 'vproc';
 
 export interface EmbeddedWorld {
   readonly cluster: string;
@@ -53,6 +54,7 @@ export class EmbeddedNode {
   private readonly world: EmbeddedWorld;
   private readonly disk: FakeDisk = createFakeDisk();
   private ports: VprocPorts;
+  private tokens: TokenRecord = memoryTokenRecord();
   private readonly running = new Map<EmbeddedService, Running>();
   private membership: Membership | undefined;
 
@@ -71,13 +73,15 @@ export class EmbeddedNode {
   /** Resolves when all its services run; UP is the view's word. */
   async start(): Promise<void> {
     await this.startService('membership');
-    await Promise.all([this.startService('ics-router'), this.startService('vproc')]);
+    const others = ['ics-router', 'dlm', 'vproc'] as const;
+    await Promise.all(others.map((name) => this.startService(name)));
   }
 
   /** Its services end here and now, as the node's power going does. */
   async kill(): Promise<void> {
     this.disk.reboot();
     this.ports = this.freshPorts();
+    this.tokens = memoryTokenRecord();
     await Promise.all([...this.running.keys()].map((s) => this.killService(s)));
   }
 
@@ -99,6 +103,7 @@ export class EmbeddedNode {
     if (this.running.has(name)) return;
     if (name === 'membership') await this.startMembership();
     else if (name === 'ics-router') await this.startRouter();
+    else if (name === 'dlm') await this.startDlm();
     else await this.startVproc();
   }
 
@@ -137,7 +142,7 @@ export class EmbeddedNode {
           versions: {},
         },
         pidBits: 16,
-        services: ['ics', 'vproc'],
+        services: ['ics', 'dlm', 'vproc'],
         quorum: {},
         timing,
       },
@@ -179,6 +184,16 @@ export class EmbeddedNode {
     });
     this.running.set('ics-router', { ics, stop: () => router.stop() });
     await router.start();
+  }
+
+  private async startDlm(): Promise<void> {
+    const { clock, log } = this.world;
+    const ics = this.endpoint('dlm');
+    const dlm = createDlm({
+      ...{ ics, clock, log, tokens: this.tokens, servicePid: process.pid, tcp: [] },
+    });
+    this.running.set('dlm', { ics, stop: async () => dlm.stop() });
+    await dlm.start();
   }
 
   private async startVproc(): Promise<void> {

@@ -118,7 +118,7 @@ class Embedded implements EmbeddedCluster {
 
   async start(): Promise<void> {
     const nums = Array.from({ length: this.options.nodes }, (_, i) => i + 1);
-    for (const service of ['clms', 'ics', 'vproc', 'actor', 'client'])
+    for (const service of ['clms', 'ics', 'dlm', 'vproc', 'actor', 'client'])
       for (const node of service === 'client' ? [0] : nums) await this.telemetry(service, node);
     const world = this.world();
     for (const num of nums) this.nodes.set(num, new EmbeddedNode(world, num));

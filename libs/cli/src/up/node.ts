@@ -52,7 +52,7 @@ export function serviceEnv(
     SSI_PID_BITS: String(cluster.pidBits),
     SSI_STATE_DIR: `${dir}/n${num}/store`,
     SSI_LOG_DIR: `${dir}/n${num}`,
-    SSI_SERVICES: serviceList,
+    SSI_SERVICES: process.env.SSI_SERVICES ?? serviceList,
     ...(existsSync(nodeCredentials(dir, num)) && { SSI_CREDS_DIR: nodeCredentials(dir, num) }),
     ...Object.fromEntries(
       Object.entries(process.env).filter(([k]) => k.startsWith('OTEL_') || handedOn.includes(k)),

@@ -1,0 +1,285 @@
+// Locks for a program: a session with the lock manager of one node, kept alive for as long as the
+// lockspace is open. When it is lost (that node died, or nobody heard of us for too long) all locks are:
+// `lost` fires, and what their tokens guard refuses us. [libdlm; services/dlm]
+import {
+  dlm,
+  type Errno,
+  fail,
+  type LockFlag,
+  type LockGrant,
+  type LockMode,
+  ok,
+  type Reply,
+  type RequestOf,
+  upMembers,
+} from '@ssi/contracts';
+import { sleep } from '@ssi/ports';
+import type { ClientLink } from './link.ts';
+import type { ViewSource } from './view-source.ts';
+
+export interface LockspaceOptions {
+  /** Whose lock manager keeps the locks; absent: the node this process is on, else an UP one. */
+  readonly node?: number;
+  /** For people: who this is. */
+  readonly label?: string;
+}
+
+export interface LockOptions {
+  readonly flags?: readonly LockFlag[];
+  /** With VALBLK: what a conversion down writes; 64 bytes at most. */
+  readonly value?: Uint8Array;
+  /** Longest wait, ms; absent: for ever. */
+  readonly timeoutMs?: number;
+  /** Cancels what waits: ECANCELED. */
+  readonly signal?: AbortSignal;
+  /** Blocking AST: another waits for `mode`, which this lock stands in the way of. */
+  readonly onBlocking?: (mode: LockMode) => void;
+}
+
+/** A lock that is held. */
+export interface Lock extends LockGrant {
+  readonly resource: string;
+  readonly ref: number;
+}
+
+export interface UnlockOptions {
+  readonly flags?: readonly ('VALBLK' | 'IVVALBLK')[];
+  readonly value?: Uint8Array;
+  readonly force?: boolean;
+}
+
+export interface Lockspace {
+  readonly name: string;
+  readonly node: number;
+  /** Fires when all locks are lost; `reason` says why. */
+  readonly lost: AbortSignal;
+  /** EAGAIN NOQUEUE; EDEADLK; ETIMEDOUT; ECANCELED; EINVAL; EOPNOTSUPP; ESRCH the session is lost. */
+  lock(resource: string, mode: LockMode, options?: LockOptions): Promise<Reply<Lock>>;
+  /** Another mode for a held lock; with an errno it is held as before. */
+  convert(lock: Lock, mode: LockMode, options?: LockOptions): Promise<Reply<Lock>>;
+  unlock(lock: Lock, options?: UnlockOptions): Promise<Reply<undefined>>;
+  /** Runs `fn` under a lock. Its signal fires when the lock is lost: stop then, and write with the token only. */
+  withLock<T>(
+    resource: string,
+    mode: LockMode,
+    fn: (lock: Lock, signal: AbortSignal) => Promise<T>,
+    options?: LockOptions,
+  ): Promise<Reply<T>>;
+  /** Gives all locks up. Idempotent. */
+  close(): Promise<void>;
+}
+
+const retryMs = 50;
+const openMs = 10_000;
+/** No call lasts longer; a lock that is waited for without `timeoutMs` ends with ETIMEDOUT after it. */
+const longestMs = 20 * 86_400_000;
+
+/** EHOSTDOWN: that node is not UP; EAGAIN: its lock manager is not ready in time. */
+export async function openLockspace(
+  link: ClientLink,
+  views: ViewSource,
+  name: string,
+  options: LockspaceOptions = {},
+): Promise<Reply<Lockspace>> {
+  const view = await views.refresh();
+  if (!view.ok) return view;
+  const up = upMembers(view.value).map((m) => m.num);
+  const node = options.node ?? link.seeds.find((num) => up.includes(num)) ?? up[0];
+  if (node === undefined) return fail('EHOSTUNREACH', 'no node of the cluster is UP');
+  if (!up.includes(node))
+    return fail('EHOSTDOWN', `node ${node} is not UP; UP are: ${up.join(' ')}`);
+  const opened = new Session(link, views, name, node, options.label);
+  const done = await opened.open();
+  return done.ok ? ok(opened) : done;
+}
+
+class Session implements Lockspace {
+  readonly name: string;
+  readonly node: number;
+  readonly #link: ClientLink;
+  readonly #id: string;
+  readonly #label: string | undefined;
+  readonly #lost = new AbortController();
+  readonly #watch: { stop(): void };
+  readonly #ops = new Map<number, number>();
+  readonly #onBlocking = new Map<number, (mode: LockMode) => void>();
+  #lastRef = 0;
+  #closed = false;
+
+  constructor(
+    link: ClientLink,
+    views: ViewSource,
+    name: string,
+    node: number,
+    label: string | undefined,
+  ) {
+    this.#link = link;
+    this.name = name;
+    this.node = node;
+    this.#label = label;
+    this.#id = [...crypto.getRandomValues(new Uint8Array(8))]
+      .map((byte) => byte.toString(16).padStart(2, '0'))
+      .join('');
+    // A call to a node that dies without a word ends because the view says so.
+    this.#watch = views.watch();
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  async open(): Promise<Reply<undefined>> {
+    const { clock, ics } = this.#link;
+    const endMs = clock.nowMs() + openMs;
+    const request: RequestOf<typeof dlm.ops.asts> = {
+      ...{ session: this.#id, open: true, after: 0 },
+      ...(this.#label !== undefined && { label: this.#label }),
+    };
+    for (;;) {
+      const sentMs = clock.nowMs();
+      const reply = await ics.call(dlm, 'asts', this.node, request, {
+        timeoutMs: Math.max(1, endMs - sentMs),
+        waitForServer: true,
+      });
+      if (reply.ok) {
+        void this.#follow(sentMs, reply.value.sessionMs);
+        return ok();
+      }
+      if (reply.errno !== 'EAGAIN' || clock.nowMs() >= endMs) {
+        this.#watch.stop();
+        return reply;
+      }
+      await sleep(clock, retryMs);
+    }
+  }
+
+  /** Hears what is blocked, which is also what keeps the session. */
+  async #follow(openedMs: number, sessionMs: number): Promise<void> {
+    const { clock, ics } = this.#link;
+    let keptMs = openedMs;
+    let after = 0;
+    while (!this.#closed && !this.lost.aborted) {
+      const sentMs = clock.nowMs();
+      const left = keptMs + sessionMs - sentMs;
+      if (left <= 0) return this.#lose('nobody at the node heard of us in time');
+      const request = { session: this.#id, after };
+      const reply = await ics.call(dlm, 'asts', this.node, request, { timeoutMs: left });
+      if (reply.ok) {
+        keptMs = sentMs;
+        for (const { seq, ref, mode } of reply.value.blocking) {
+          after = Math.max(after, seq);
+          this.#onBlocking.get(ref)?.(mode);
+        }
+      } else if (reply.errno === 'ESRCH' || reply.errno === 'EHOSTDOWN') this.#lose(reply.detail);
+      else await sleep(clock, retryMs);
+    }
+  }
+
+  #lose(why: string): void {
+    this.#watch.stop();
+    if (!this.#closed) this.#lost.abort(new Error(`ESRCH ${why}`));
+  }
+
+  lock(resource: string, mode: LockMode, options: LockOptions = {}): Promise<Reply<Lock>> {
+    return this.#ask(++this.#lastRef, resource, mode, options);
+  }
+
+  convert(lock: Lock, mode: LockMode, options: LockOptions = {}): Promise<Reply<Lock>> {
+    return this.#ask(lock.ref, lock.resource, mode, options);
+  }
+
+  async #ask(
+    ref: number,
+    resource: string,
+    mode: LockMode,
+    options: LockOptions,
+  ): Promise<Reply<Lock>> {
+    const { timeoutMs, signal, onBlocking, value, flags = [] } = options;
+    const op = (this.#ops.get(ref) ?? 0) + 1;
+    this.#ops.set(ref, op);
+    if (onBlocking) this.#onBlocking.set(ref, onBlocking);
+    const request: RequestOf<typeof dlm.ops.lock> = {
+      ...{ session: this.#id, ref, op, lockspace: this.name, resource, mode, flags: [...flags] },
+      ...(value && { value }),
+      ...(timeoutMs !== undefined && { waitMs: timeoutMs }),
+      bast: this.#onBlocking.has(ref),
+    };
+    const cancel = (): void => void this.#call('cancel', { session: this.#id, ref });
+    signal?.addEventListener('abort', cancel);
+    if (signal?.aborted) cancel();
+    const reply = await this.#untilAnswered(request);
+    signal?.removeEventListener('abort', cancel);
+    if (reply.ok) return ok({ ...reply.value, resource, ref });
+    if (op === 1) this.#forget(ref);
+    return reply;
+  }
+
+  /** The operation has a number: to ask again is harmless. */
+  async #untilAnswered(request: RequestOf<typeof dlm.ops.lock>): Promise<Reply<LockGrant, Errno>> {
+    for (;;) {
+      if (this.lost.aborted || this.#closed) return fail('ESRCH', 'the session is over');
+      const reply = await this.#link.ics.call(dlm, 'lock', this.node, request, {
+        timeoutMs: longestMs,
+        signal: this.lost,
+      });
+      const away = !reply.ok && (reply.errno === 'EHOSTUNREACH' || reply.errno === 'ESTALE');
+      if (!away) return reply;
+      await sleep(this.#link.clock, retryMs);
+    }
+  }
+
+  async #call<K extends 'unlock' | 'cancel'>(
+    op: K,
+    request: RequestOf<(typeof dlm.ops)[K]>,
+  ): Promise<Reply<unknown>> {
+    for (;;) {
+      if (this.lost.aborted || this.#closed) return fail('ESRCH', 'the session is over');
+      const reply = await this.#link.ics.call(dlm, op, this.node, request as never);
+      if (reply.ok || !['EHOSTUNREACH', 'ETIMEDOUT', 'ESTALE'].includes(reply.errno)) return reply;
+      await sleep(this.#link.clock, retryMs);
+    }
+  }
+
+  async unlock(lock: Lock, options: UnlockOptions = {}): Promise<Reply<undefined>> {
+    const { flags, value, force } = options;
+    const reply = await this.#call('unlock', {
+      ...{ session: this.#id, ref: lock.ref },
+      ...(flags && { flags: [...flags] }),
+      ...(value && { value }),
+      ...(force !== undefined && { force }),
+    });
+    if (!reply.ok) return reply;
+    this.#forget(lock.ref);
+    return ok();
+  }
+
+  #forget(ref: number): void {
+    this.#ops.delete(ref);
+    this.#onBlocking.delete(ref);
+  }
+
+  async withLock<T>(
+    resource: string,
+    mode: LockMode,
+    fn: (lock: Lock, signal: AbortSignal) => Promise<T>,
+    options: LockOptions = {},
+  ): Promise<Reply<T>> {
+    const lock = await this.lock(resource, mode, options);
+    if (!lock.ok) return lock;
+    const { signal } = options;
+    const both = signal ? AbortSignal.any([signal, this.lost]) : this.lost;
+    try {
+      return ok(await fn(lock.value, both));
+    } finally {
+      await this.unlock(lock.value);
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true; // so that the end of the session is no loss
+    this.#watch.stop();
+    if (!this.lost.aborted)
+      await this.#link.ics.call(dlm, 'close', this.node, { session: this.#id });
+  }
+}
