@@ -47,6 +47,8 @@ export class Homes {
   readonly #d: HomesDeps;
   readonly #homes = new Map<string, Home>();
   #lost = 0;
+  /** Counts: what was found before the newest loss may be what was lost. */
+  #losses = 0;
   #onNoneLost: (() => void)[] = [];
 
   constructor(deps: HomesDeps) {
@@ -78,19 +80,24 @@ export class Homes {
 
   /** The word of a master that it is not. */
   wrong(home: Home, master: number): void {
-    if (home.master === master && !home.lost) home.master = undefined;
+    if (home.master !== master || home.lost) return;
+    home.master = undefined;
+    // Whoever is it now may not know what this node holds.
+    if (this.#d.held(home.key).length > 0) this.#lose(home);
+  }
+
+  #lose(home: Home): void {
+    home.master = undefined;
+    if (!home.lost) {
+      home.lost = true;
+      this.#lost++;
+    }
+    void this.find(home);
   }
 
   masterLost(num: number): void {
-    for (const home of this.#homes.values()) {
-      if (home.master !== num) continue;
-      home.master = undefined;
-      if (!home.lost) {
-        home.lost = true;
-        this.#lost++;
-      }
-      void this.find(home);
-    }
+    this.#losses++;
+    for (const home of this.#homes.values()) if (home.master === num) this.#lose(home);
   }
 
   get lost(): number {
@@ -106,12 +113,13 @@ export class Homes {
     const { node } = this.#d;
     for (;;) {
       if (node.stopped) return new Promise(() => {});
+      const losses = this.#losses;
       const master = await this.lookup(home.key);
-      if (master === undefined) {
+      if (master === undefined || losses !== this.#losses) {
         await sleep(node.clock, retryMs);
         continue;
       }
-      if (home.lost && !(await this.#send(home, master))) {
+      if (home.lost && (!(await this.#send(home, master)) || losses !== this.#losses)) {
         await sleep(node.clock, retryMs);
         continue;
       }
