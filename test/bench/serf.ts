@@ -43,7 +43,11 @@ export async function serfDetections(kills: number): Promise<number[]> {
             `-bind=${address(name)}`,
             `-rpc-addr=${address(name)}:7373`,
           ],
-          ...names.filter((n) => n !== name && agents.has(n)).map((n) => `-join=${address(n)}`),
+          // -join would end the agent if the others don't listen yet.
+          '-retry-interval=1s',
+          ...names
+            .filter((n) => n !== name && agents.has(n))
+            .map((n) => `-retry-join=${address(n)}`),
         ],
         { stdio: ['ignore', 'pipe', 'inherit'] },
       );
