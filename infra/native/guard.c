@@ -332,12 +332,13 @@ static void set_pid_max(void) {
   if (pid_max_is_ours) write_number(pid_max_fd, pidmax_opens > 0 ? pid_max_open : option.high + 1);
 }
 
-/* The kernel wraps to 300 at pid_max; the range must be rewound before. Looks again when, at the
- * highest rate of forks, the margin could be reached. */
+/* The kernel wraps to 300 at pid_max; the range must be rewound before. Half of it is the reserve for
+ * when this comes late: looks again when, at the highest rate of forks, the first half is used up. */
 static void keep_in_range(void) {
-  long last = read_number(last_pid_fd), size = option.high - option.low + 1;
-  long margin = size / 4 < 8192 ? size / 4 : 8192, limit = option.high - margin;
+  long last = read_number(last_pid_fd), limit = option.low + (option.high - option.low) / 2;
   if (last < option.low - 1 || last >= limit) {
+    if (last_pid_due_ms > 0 && last < option.low - 1)
+      say("the range ran out: numbers from 300 to %ld were given", last);
     if (!write_number(last_pid_fd, option.low - 1))
       say("cannot set ns_last_pid: %s", strerror(errno));
     last = option.low - 1;

@@ -8,7 +8,7 @@ const programs: readonly (readonly [code: string, what: string, python: string])
   [
     'ETCPADDR',
     'a TCP connection whose other end stays',
-    'import socket,os; l=socket.create_server(("127.0.0.1",0)); c=socket.create_connection(l.getsockname()); s=l.accept()[0]; p=os.fork(); p or (os.fork() and os._exit(0)); p and os.waitpid(p,0); (s if p else c).close()',
+    'import socket,os; l=socket.create_server(("127.0.0.1",0)); c=socket.create_connection(l.getsockname()); s=l.accept()[0]; p=os.fork(); p or (os.fork() and os._exit(0)); p and os.waitpid(p,0); (s if p else c).close(); p or stay()',
   ],
   [
     'EIOURING',
@@ -53,16 +53,17 @@ const programs: readonly (readonly [code: string, what: string, python: string])
   [
     'EUNIXPEER',
     'a unix socket whose peer stays',
-    'import socket,os; a,b=socket.socketpair(); p=os.fork(); p or (os.fork() and os._exit(0)); p and os.waitpid(p,0); (b if p else a).close()',
+    'import socket,os; a,b=socket.socketpair(); p=os.fork(); p or (os.fork() and os._exit(0)); p and os.waitpid(p,0); (b if p else a).close(); p or stay()',
   ],
   [
     'EEXTERNALFD',
     'a pipe whose other end stays',
-    'import os; r,w=os.pipe(); p=os.fork(); p or (os.fork() and os._exit(0)); p and os.waitpid(p,0); os.close(w if p else r)',
+    'import os; r,w=os.pipe(); p=os.fork(); p or (os.fork() and os._exit(0)); p and os.waitpid(p,0); os.close(w if p else r); p or stay()',
   ],
 ];
 
-// Who stays is an orphan of the program's own: a child would belong to its tree.
+// Who stays is an orphan of the program's own: a child would belong to its tree. It says nothing: whether
+// all is ready is for the program to say, which has waited until it is an orphan.
 describe.skipIf(reason)(`preflight on a node${reason ? ` (${reason})` : ''}`, () => {
   let dir: string;
   let node: TestNode;
@@ -76,7 +77,7 @@ describe.skipIf(reason)(`preflight on a node${reason ? ` (${reason})` : ''}`, ()
   });
 
   async function start(python: string): Promise<{ pid: number; able: boolean }> {
-    const script = `import sys,time\ntry:\n exec(sys.argv[1])\n sys.stderr.write("ready\\n")\nexcept Exception:\n sys.stderr.write("no\\n")\nsys.stderr.flush()\ntime.sleep(1000)`;
+    const script = `import sys,time\ndef stay(): time.sleep(1000)\ntry:\n exec(sys.argv[1])\n sys.stderr.write("ready\\n")\nexcept Exception:\n sys.stderr.write("no\\n")\nsys.stderr.flush()\ntime.sleep(1000)`;
     const { pid } = await node.ask('run', { argv: ['python3', '-c', script, python] });
     for (const end = performance.now() + 10_000; ; ) {
       const { text } = await node.ask('read', { pid, name: 'err', offset: 0, max: 100 });

@@ -123,9 +123,9 @@ export function systemVUsers(): { readonly kind: string; readonly id: number; pi
   return [...sets, ...found('shm', [4, 5]), ...found('msg', [5, 6])];
 }
 
-/** Inode of each connected unix socket of this network namespace -> its peer's. Empty without ss. */
+/** Inode of each connected unix socket of this network namespace -> its peer's. Empty without ss: criu refuses then. */
 export async function unixPeers(): Promise<ReadonlyMap<number, number>> {
-  const result = await runProgram('ss', ['-xaHn'], { timeoutMs: 5_000 });
+  const result = await runProgram('ss', ['-xaHn'], { timeoutMs: 5_000, outputMax: 1 << 26 });
   const peers = new Map<number, number>();
   for (const line of result.out.split('\n')) {
     // Netid State Recv-Q Send-Q Local-Address Local-Port Peer-Address Peer-Port: the ports are inodes

@@ -8,8 +8,6 @@ export interface RunResult {
   readonly err: string;
 }
 
-const outputMax = 64 * 1024;
-
 /** Runs a program to its end; never rejects. */
 export function runProgram(
   path: string,
@@ -18,6 +16,8 @@ export function runProgram(
     readonly env?: Readonly<Record<string, string>>;
     readonly timeoutMs?: number;
     readonly extraFds?: readonly number[];
+    /** Characters kept of each stream. */
+    readonly outputMax?: number;
   } = {},
 ): Promise<RunResult> {
   return endOf(
@@ -26,11 +26,12 @@ export function runProgram(
       ...(options.env ? { env: { ...options.env } } : {}),
       ...(options.timeoutMs ? { timeout: options.timeoutMs, killSignal: 'SIGKILL' } : {}),
     }),
+    options.outputMax,
   );
 }
 
 /** Its output is collected from now on. */
-export function endOf(child: ChildProcess): Promise<RunResult> {
+export function endOf(child: ChildProcess, outputMax = 64 * 1024): Promise<RunResult> {
   return new Promise((done) => {
     let out = '';
     let err = '';
