@@ -19,7 +19,7 @@ import { markedTasks } from './host-proc.ts';
 import { waitUntil } from './wait-until.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const services = ['membership', 'ics-router', 'vproc'] as const;
+const services = ['membership', 'ics-router', 'dlm', 'vproc'] as const;
 export type PlainProcess = (typeof services)[number] | 'host';
 
 export interface PlainNodes {

@@ -1,5 +1,6 @@
 // Arguments as people type them, turned into what calls need. Each parser throws commander's
 // InvalidArgumentError, so that a wrong one is a usage error before anything is asked of the cluster.
+import { lockspaceName, resourceName } from '@ssi/contracts';
 import { InvalidArgumentError } from 'commander';
 import { signalNumber } from './status.ts';
 
@@ -40,6 +41,24 @@ export function secondsArgument(text: string): number {
   if (!/^\d+(\.\d+)?$/.test(text) || value > 86_400 * 365)
     throw new InvalidArgumentError('A time is a number of seconds, like 2.5.');
   return value * 1000;
+}
+
+/** 5s, 500ms, 2m, or seconds; as milliseconds. */
+export function durationArgument(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  if (!match) throw new InvalidArgumentError('A time is a number with ms, s, m or h, like 5s.');
+  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] ?? 's'] ?? 1_000;
+  return Math.round(Number(match[1]) * unit);
+}
+
+export function resourceArgument(text: string): string {
+  if (resourceName.safeParse(text).success) return text;
+  throw new InvalidArgumentError('The name of a resource has 1 to 64 bytes.');
+}
+
+export function lockspaceArgument(text: string): string {
+  if (lockspaceName.safeParse(text).success) return text;
+  throw new InvalidArgumentError('The name of a lockspace has 1 to 64 of A-Z a-z 0-9 _ . and -.');
 }
 
 export function variableArgument(

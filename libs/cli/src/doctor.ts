@@ -115,13 +115,20 @@ function nodeChecks(connect: () => Promise<Reply<Ssi>>): Check[] {
               'look at the logs in the folder of the cluster',
             );
           const silent = nodes.value.filter((n) => n.state === 'UP' && !n.answers);
-          const up = nodes.value.filter((n) => n.state === 'UP').map((n) => n.num);
-          return silent.length === 0
-            ? good(`UP: ${up.join(' ') || 'none'}`)
-            : bad(
-                `do not answer: ${silent.map((n) => n.num).join(' ')}`,
-                'look at membership.log of those nodes',
-              );
+          const up = nodes.value.filter((n) => n.state === 'UP');
+          const missing = up.flatMap((n) =>
+            n.services
+              .filter((s) => s.state === 'missing')
+              .map((s) => `${s.name} of node ${n.num}`),
+          );
+          if (silent.length > 0)
+            return bad(
+              `do not answer: ${silent.map((n) => n.num).join(' ')}`,
+              'look at membership.log of those nodes',
+            );
+          return missing.length === 0
+            ? good(`UP: ${up.map((n) => n.num).join(' ') || 'none'}`)
+            : bad(`not there: ${missing.join(', ')}`, 'look at its log in the folder of that node');
         } finally {
           await connected.value.close();
         }

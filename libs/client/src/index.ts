@@ -21,8 +21,6 @@ export { clusterDir, clusterFile, clustersDir, readClusterFile } from './cluster
 export type { ClusterAddress, ConnectOptions } from './connect.ts';
 export { connect, findCluster, localClusters } from './connect.ts';
 export type { ClusterEvent } from './events.ts';
-export type { Fence } from './fence.ts';
-export { createFence } from './fence.ts';
 export type {
   LockList,
   MoveOptions,

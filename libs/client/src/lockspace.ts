@@ -22,6 +22,8 @@ export interface LockspaceOptions {
   readonly node?: number;
   /** For people: who this is. */
   readonly label?: string;
+  /** Ends the opening: ECANCELED. */
+  readonly signal?: AbortSignal;
 }
 
 export interface LockOptions {
@@ -89,7 +91,7 @@ export async function openLockspace(
   if (!up.includes(node))
     return fail('EHOSTDOWN', `node ${node} is not UP; UP are: ${up.join(' ')}`);
   const opened = new Session(link, views, name, node, options.label);
-  const done = await opened.open();
+  const done = await opened.open(options.signal);
   return done.ok ? ok(opened) : done;
 }
 
@@ -104,6 +106,7 @@ class Session implements Lockspace {
   readonly #ops = new Map<number, number>();
   readonly #onBlocking = new Map<number, (mode: LockMode) => void>();
   #lastRef = 0;
+  #sessionMs = 0;
   #closed = false;
 
   constructor(
@@ -128,7 +131,7 @@ class Session implements Lockspace {
     return this.#lost.signal;
   }
 
-  async open(): Promise<Reply<undefined>> {
+  async open(signal: AbortSignal | undefined): Promise<Reply<undefined>> {
     const { clock, ics } = this.#link;
     const endMs = clock.nowMs() + openMs;
     const request: RequestOf<typeof dlm.ops.asts> = {
@@ -140,9 +143,11 @@ class Session implements Lockspace {
       const reply = await ics.call(dlm, 'asts', this.node, request, {
         timeoutMs: Math.max(1, endMs - sentMs),
         waitForServer: true,
+        ...(signal && { signal }),
       });
       if (reply.ok) {
-        void this.#follow(sentMs, reply.value.sessionMs);
+        this.#sessionMs = reply.value.sessionMs;
+        void this.#follow(sentMs);
         return ok();
       }
       if (reply.errno !== 'EAGAIN' || clock.nowMs() >= endMs) {
@@ -154,13 +159,13 @@ class Session implements Lockspace {
   }
 
   /** Hears what is blocked, which is also what keeps the session. */
-  async #follow(openedMs: number, sessionMs: number): Promise<void> {
+  async #follow(openedMs: number): Promise<void> {
     const { clock, ics } = this.#link;
     let keptMs = openedMs;
     let after = 0;
     while (!this.#closed && !this.lost.aborted) {
       const sentMs = clock.nowMs();
-      const left = keptMs + sessionMs - sentMs;
+      const left = keptMs + this.#sessionMs - sentMs;
       if (left <= 0) return this.#lose('nobody at the node heard of us in time');
       const request = { session: this.#id, after };
       const reply = await ics.call(dlm, 'asts', this.node, request, { timeoutMs: left });
@@ -278,8 +283,10 @@ class Session implements Lockspace {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true; // so that the end of the session is no loss
-    this.#watch.stop();
+    // Later the session has ended by itself.
+    const options = { timeoutMs: this.#sessionMs, signal: this.lost };
     if (!this.lost.aborted)
-      await this.#link.ics.call(dlm, 'close', this.node, { session: this.#id });
+      await this.#link.ics.call(dlm, 'close', this.node, { session: this.#id }, options);
+    this.#watch.stop();
   }
 }

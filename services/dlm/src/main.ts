@@ -1,7 +1,7 @@
 // Process entry: environment -> configuration -> endpoint, telemetry, lock manager; SIGTERM -> stop.
 import { assertSpelling } from '@ssi/contracts';
 import { createEndpoint, credentialOf } from '@ssi/ics';
-import { jsonLog, systemClock, systemRandom } from '@ssi/linux';
+import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@ssi/linux';
 import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { fileTokenRecord } from './adapters/token-record.file.ts';
@@ -29,6 +29,10 @@ if (!parsed.success) {
 const env = parsed.data;
 const clock = systemClock();
 const log = jsonLog({ fields: { service: 'dlm', node: env.SSI_NODE } });
+// Whoever holds a lock, or waits for one, waits for this process.
+keepCompiledCode();
+const raised = goFirst();
+if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);
 
 const credential = credentialOf(process.env, 'dlm');

@@ -3,8 +3,14 @@
 import { spawn } from 'node:child_process';
 import { constants, hostname } from 'node:os';
 import { type Errno, type LockFlag, type LockMode, lockModes } from '@ssi/contracts';
-import { InvalidArgumentError, Option } from 'commander';
-import { nodeArgument, withoutDashes } from '../arguments.ts';
+import { Option } from 'commander';
+import {
+  durationArgument,
+  lockspaceArgument,
+  nodeArgument,
+  resourceArgument,
+  withoutDashes,
+} from '../arguments.ts';
 import type { Define } from '../command-table.ts';
 import { exitCode, runFailure } from '../status.ts';
 
@@ -19,17 +25,9 @@ interface Options {
   readonly node?: number;
 }
 
-/** 5s, 500ms, 2m, or seconds. */
-function durationArgument(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
-  if (!match) throw new InvalidArgumentError('A time is a number with ms, s, m or h, like 5s.');
-  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] ?? 's'] ?? 1_000;
-  return Number(match[1]) * unit;
-}
-
 export const define: Define = (command, shell) => {
   command
-    .argument('<name>', 'the resource, up to 64 bytes')
+    .argument('<name>', 'the resource, up to 64 bytes', resourceArgument)
     .argument('<command...>', 'what runs under the lock, after --')
     .addOption(new Option('-m, --mode <mode>', 'lock mode').choices(lockModes).default('EX'))
     .addOption(
@@ -38,7 +36,7 @@ export const define: Define = (command, shell) => {
       ),
     )
     .option('-n, --noqueue', 'EAGAIN where it is not free now')
-    .option('-l, --lockspace <name>', 'lockspace', 'default')
+    .option('-l, --lockspace <name>', 'lockspace', lockspaceArgument, 'default')
     .option(
       '--node <num>',
       "the node whose lock manager keeps the lock; default: this one's",
@@ -63,10 +61,13 @@ Examples:
           command,
           async (ssi) => {
             const label = `${withoutDashes(argv)[0] ?? '?'} ${process.pid}@${hostname()}`;
-            const opened = await ssi.lockspace(options.lockspace, {
+            const opening = ssi.lockspace(options.lockspace, {
               label: label.slice(0, 128),
               ...(options.node !== undefined && { node: options.node }),
+              signal: shell.interrupted,
             });
+            const opened = await shell.progress('asking the lock manager', opening);
+            if (shell.interrupted.aborted && !opened.ok) return exitCode.interrupted;
             if (!opened.ok) return shell.fail(command, name, opened);
             const lockspace = opened.value;
             const flags: LockFlag[] = options.noqueue ? ['NOQUEUE'] : [];
@@ -88,7 +89,7 @@ Examples:
               ...(token !== undefined && { SSI_LOCK_TOKEN: token }),
             };
             const status = await runUnder(withoutDashes(argv), env, lockspace.lost);
-            await lockspace.close();
+            await shell.progress(`giving ${name} up`, lockspace.close());
             if (lockspace.lost.aborted) {
               shell.note(`lock: ${name}: ${(lockspace.lost.reason as Error).message}`);
               return exitCode.runFailed;

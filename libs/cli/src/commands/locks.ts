@@ -1,7 +1,7 @@
 // ssi locks: resources of the lock manager, who holds them, who waits for whom. [VMS: SHOW LOCK; dlm_tool lockdump]
 import type { LockList } from '@ssi/client';
 import type { LockMode, ResourceInfo } from '@ssi/contracts';
-import { secondsArgument } from '../arguments.ts';
+import { lockspaceArgument, secondsArgument } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
 import { type Column, table } from '../output.ts';
 
@@ -78,7 +78,7 @@ interface Options {
 
 export const define: Define = (command, shell) => {
   command
-    .option('-l, --lockspace <name>', 'only this one')
+    .option('-l, --lockspace <name>', 'only this one', lockspaceArgument)
     .option('--tree', 'each resource with its holders, and who waits for whom')
     .option('-w, --watch', 'again and again, until interrupted')
     .option('-d, --delay <seconds>', 'with --watch: between two looks', secondsArgument, 1_000)

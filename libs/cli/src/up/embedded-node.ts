@@ -192,7 +192,14 @@ export class EmbeddedNode {
     const dlm = createDlm({
       ...{ ics, clock, log, tokens: this.tokens, servicePid: process.pid, tcp: [] },
     });
-    this.running.set('dlm', { ics, stop: async () => dlm.stop() });
+    const running = { ics, stop: async () => dlm.stop() };
+    this.running.set('dlm', running);
+    // As a supervisor does: this life is over, another one begins.
+    void dlm.outlived.then(async () => {
+      if (this.running.get('dlm') !== running) return;
+      await this.killService('dlm');
+      await this.startService('dlm');
+    });
     await dlm.start();
   }
 

@@ -31,7 +31,7 @@ export const nodeDir = (cluster: string): string => `/run/ssi/node/${cluster}`;
 
 /** Variables of `ssi up` that its services get as they are, besides OpenTelemetry's. */
 const handedOn = ['SSI_FAILPOINTS', 'SSI_REPLICAS', 'SSI_TRACE_SAMPLE'];
-const serviceList = 'membership,ics-router,vproc';
+const serviceList = 'membership,ics-router,dlm,vproc';
 
 /** What every service of node `num` finds in its environment. */
 export function serviceEnv(
