@@ -1,0 +1,331 @@
+// What a lock costs: ours in one process, from a program of the node, from another node, beside redlock on
+// Redis and etcd's lock service on the same machine in the same run, by turns. And what a lost node costs
+// those who held locks there, and what a lock weighs.
+import { readFileSync } from 'node:fs';
+import { createEmbeddedCluster } from '@ssi/cli';
+import { connect, findCluster, type Lockspace, natsLink } from '@ssi/client';
+import { dlm } from '@ssi/contracts';
+import { startCluster, type TestCluster } from '../harness/cluster.ts';
+import { type EtcdServer, startEtcd } from '../harness/etcd.ts';
+import { type LockClient, openLockClient, type PeerName } from '../harness/lock-peers.ts';
+import { waitUntil } from '../harness/wait-until.ts';
+import { type Bench, median, type Row } from './report.ts';
+
+const peers: readonly PeerName[] = ['ssi', 'redlock', 'etcd'];
+const recoveredCount = 10_000;
+const weighedCount = 20_000;
+const inFlight = 64;
+
+type Work = (i: number) => Promise<unknown>;
+
+/** us of each of `n`, one after the other. */
+async function timesUs(n: number, work: Work): Promise<number[]> {
+  const list: number[] = [];
+  for (let i = 0; i < n; i++) {
+    const from = performance.now();
+    await work(i);
+    list.push((performance.now() - from) * 1_000);
+  }
+  return list;
+}
+
+async function perSecond(n: number, width: number, work: Work): Promise<number> {
+  let next = 0;
+  const from = performance.now();
+  const one = async (): Promise<void> => {
+    for (let i = next++; i < n; i = next++) await work(i);
+  };
+  await Promise.all(Array.from({ length: width }, one));
+  return (n * 1_000) / (performance.now() - from);
+}
+
+function value<T>(reply: { ok: true; value: T } | { ok: false; errno: string; detail: string }): T {
+  if (!reply.ok) throw new Error(`${reply.errno} ${reply.detail}`);
+  return reply.value;
+}
+
+const lockUnlock =
+  (ls: Lockspace, name: (i: number) => string): Work =>
+  async (i) => {
+    const lock = value(await ls.lock(name(i), 'EX'));
+    value(await ls.unlock(lock));
+  };
+
+/** Client and lock manager in one process: calls cross the memory transport. */
+async function inProcess(quick: boolean): Promise<Row[]> {
+  const cluster = await createEmbeddedCluster({ nodes: 1, sample: 0 });
+  try {
+    value(await cluster.up(20_000));
+    const ls = value(await cluster.ssi.lockspace('bench'));
+    const n = quick ? 2_000 : 20_000;
+    const warm = lockUnlock(ls, () => 'warm');
+    await timesUs(n, warm);
+    const warmUs = median(await timesUs(n, warm));
+    const coldUs = median(
+      await timesUs(
+        n,
+        lockUnlock(ls, (i) => `cold${i}`),
+      ),
+    );
+    await ls.close();
+    return [
+      {
+        ...{ name: 'lock+unlock, in process, warm: p50', value: warmUs, unit: 'us' },
+        ...{ target: '<= 10', met: warmUs <= 10 },
+      },
+      { name: 'lock+unlock, in process, cold: p50', value: coldUs, unit: 'us' },
+    ];
+  } finally {
+    await cluster.close();
+  }
+}
+
+async function besidePeers(cluster: TestCluster, etcd: EtcdServer, quick: boolean): Promise<Row[]> {
+  const redis = cluster.file().redis ?? '';
+  const open = (peer: PeerName, node: number): Promise<LockClient> =>
+    openLockClient(peer, { cluster: cluster.name, node, redis, etcd: etcd.address });
+  const clients = new Map<PeerName, readonly [LockClient, LockClient]>();
+  for (const peer of peers) clients.set(peer, [await open(peer, 1), await open(peer, 2)]);
+  const of = (peer: PeerName): readonly [LockClient, LockClient] => {
+    const pair = clients.get(peer);
+    if (!pair) throw new Error(`no client of ${peer}`);
+    return pair;
+  };
+  const figures = new Map<string, number[]>();
+  const add = (what: string, peer: PeerName, figure: number): void =>
+    void figures.set(`${what} ${peer}`, [...(figures.get(`${what} ${peer}`) ?? []), figure]);
+  try {
+    const turns = quick ? 2 : 5;
+    const n = quick ? 100 : 400;
+    for (let turn = 0; turn < turns; turn++)
+      for (const peer of peers) {
+        const [a, b] = of(peer);
+        const one = (name: (i: number) => string) => async (i: number) =>
+          (await a.acquire(name(i))).release();
+        add(
+          'alone',
+          peer,
+          median(
+            await timesUs(
+              n,
+              one(() => 'alone'),
+            ),
+          ),
+        );
+        add(
+          'cold',
+          peer,
+          median(
+            await timesUs(
+              n,
+              one((i) => `cold${turn}.${i}`),
+            ),
+          ),
+        );
+        const many = one((i) => `many${i % (2 * inFlight)}`);
+        add('many', peer, await perSecond(5 * n, inFlight, many));
+        add('over', peer, median(await handOversUs(a, b, peer === 'redlock' ? 8 : n / 4)));
+      }
+    const lines = [
+      ['alone', 'lock+unlock, same resource again: p50', 'us', 1],
+      ['cold', 'lock+unlock, a new resource each time: p50', 'us', 1],
+      ['over', 'hand-over of a contended EX lock: p50', 'us', 1],
+      ['many', `lock+unlock, ${inFlight} in flight`, 'per s', -1],
+    ] as const;
+    return lines.flatMap(([what, name, unit, sign]) => {
+      const at = (peer: PeerName): number => median(figures.get(`${what} ${peer}`) ?? []);
+      const best = sign * Math.min(...peers.slice(1).map((p) => sign * at(p)));
+      return peers.map((peer) => ({
+        ...{ name: `${peer}: ${name}`, value: at(peer), unit },
+        ...(peer === 'ssi' && {
+          target: sign > 0 ? `< ${Math.round(best)}` : `> ${Math.round(best)}`,
+          met: sign * at('ssi') < sign * best,
+        }),
+      }));
+    });
+  } finally {
+    for (const pair of clients.values()) for (const client of pair) await client.close();
+  }
+}
+
+/** From giving a lock up until the one who waited has it. */
+async function handOversUs(a: LockClient, b: LockClient, n: number): Promise<number[]> {
+  const list: number[] = [];
+  let [holder, waiter] = [a, b];
+  let held = await holder.acquire('over');
+  for (let i = 0; i < n; i++) {
+    const asked = waiter.acquire('over').then((lock) => ({ lock, atMs: performance.now() }));
+    // Long enough to be in the queue.
+    await new Promise((done) => setTimeout(done, 5));
+    const from = performance.now();
+    await Promise.all([held.release(), asked]);
+    const got = await asked;
+    list.push((got.atMs - from) * 1_000);
+    held = got.lock;
+    [holder, waiter] = [waiter, holder];
+  }
+  await held.release();
+  return list;
+}
+
+/** What the lock manager of a node says of itself, asked as any client asks; and what asking costs. */
+async function statusLink(cluster: TestCluster) {
+  const found = value(findCluster({ cluster: cluster.name }));
+  const link = value(
+    await natsLink({ ...found, seeds: [1], uid: 0, waitMs: 5_000, credential: found.credential }),
+  );
+  return {
+    counters: async (node: number) =>
+      value(await link.ics.call(dlm, 'status', node, {}, { timeoutMs: 5_000 })).counters,
+    close: () => link.close(),
+  };
+}
+
+async function apart(
+  cluster: TestCluster,
+  quick: boolean,
+  log: (line: string) => void,
+): Promise<Row[]> {
+  const ssi = value(await connect({ cluster: cluster.name }));
+  const status = await statusLink(cluster);
+  const rows: Row[] = [];
+  try {
+    const here = value(await ssi.lockspace('apart', { node: 1 }));
+    const there = value(await ssi.lockspace('apart', { node: 2 }));
+    const n = quick ? 200 : 1_000;
+    // Node 2 is master of it and goes on using it.
+    const kept = value(await there.lock('remote', 'NL'));
+    const own = value(await here.lock('own', 'NL'));
+    const figures = {
+      rpc: [] as number[],
+      near: [] as number[],
+      pair: [] as number[],
+      far: [] as number[],
+    };
+    for (let turn = 0; turn < 5; turn++) {
+      figures.rpc.push(median(await timesUs(n, () => status.counters(1))));
+      figures.pair.push(
+        median(
+          await timesUs(
+            n,
+            lockUnlock(here, () => 'own'),
+          ),
+        ),
+      );
+      for (const [name, list] of [
+        ['own', figures.near],
+        ['remote', figures.far],
+      ] as const) {
+        const times: number[] = [];
+        for (let i = 0; i < n; i++) {
+          const from = performance.now();
+          const lock = value(await here.lock(name, 'EX'));
+          times.push((performance.now() - from) * 1_000);
+          value(await here.unlock(lock));
+        }
+        list.push(median(times));
+      }
+    }
+    value(await there.unlock(kept));
+    value(await here.unlock(own));
+    const [rpc, near, pair, far] = [figures.rpc, figures.near, figures.pair, figures.far].map(
+      median,
+    );
+    const ratio = (far ?? 0) / (rpc ?? 1);
+    rows.push(
+      { name: 'one RPC of ICS from the client: p50', value: rpc ?? 0, unit: 'us' },
+      {
+        ...{ name: 'lock+unlock, from another process of the node, warm: p50', value: pair ?? 0 },
+        ...{ unit: 'us', target: '<= 80', met: (pair ?? 0) <= 80 },
+      },
+      { name: 'lock alone, mastered at its node: p50', value: near ?? 0, unit: 'us' },
+      { name: 'lock alone, mastered elsewhere: p50', value: far ?? 0, unit: 'us' },
+      {
+        ...{ name: 'lock mastered elsewhere / one RPC', value: ratio, unit: 'x' },
+        ...{ target: '<= 1.5', met: ratio <= 1.5 },
+      },
+    );
+
+    log('weighing');
+    const rssKb = (): number =>
+      Number(
+        /VmRSS:\s+(\d+)/.exec(
+          readFileSync(`/proc/${cluster.servicePid(1, 'dlm')}/status`, 'utf8'),
+        )?.[1],
+      );
+    const before = rssKb();
+    await perSecond(weighedCount, inFlight, (i) => here.lock(`weight${i}`, 'EX'));
+    const bytes = ((rssKb() - before) * 1024) / weighedCount;
+    await here.close();
+    rows.push({
+      ...{
+        name: 'memory of a lock and its resource, all at one node',
+        value: bytes,
+        unit: 'bytes',
+      },
+      note: `${weighedCount} of them, resident memory of the lock manager`,
+    });
+
+    log('recovering');
+    const doomed = value(await ssi.lockspace('doomed', { node: 3 }));
+    const left = value(await ssi.lockspace('doomed', { node: 1 }));
+    await perSecond(recoveredCount, inFlight, async (i) => value(await doomed.lock(`r${i}`, 'CR')));
+    await perSecond(recoveredCount, inFlight, async (i) => value(await left.lock(`r${i}`, 'CR')));
+    // Asked without a pause: as good as its own clock.
+    let recoveringMs: number | undefined;
+    let doneMs: number | undefined;
+    const killed = cluster.ssi('node', 'kill', '3');
+    await waitUntil(
+      'the locks are recovered',
+      async () => {
+        const counters = await Promise.all([1, 2].map((num) => status.counters(num)));
+        const busy = counters.some((c) => (c.recovering ?? 0) > 0);
+        if (busy) recoveringMs ??= performance.now();
+        else if (recoveringMs !== undefined) doneMs = performance.now();
+        return doneMs !== undefined;
+      },
+      60_000,
+    );
+    await killed;
+    const tookMs = (doneMs ?? 0) - (recoveringMs ?? 0);
+    const counters = await Promise.all([1, 2].map((num) => status.counters(num)));
+    const mastered = counters.reduce((sum, c) => sum + (c.mastered ?? 0), 0);
+    if (mastered < recoveredCount) throw new Error(`${mastered} locks were recovered`);
+    rows.push({
+      ...{ name: `${recoveredCount} locks of a lost master recovered`, value: tookMs, unit: 'ms' },
+      ...{ target: '<= 500', met: tookMs <= 500 },
+      note: 'from the nodedown step until every lock manager says it is through',
+    });
+    await left.close();
+    return rows;
+  } finally {
+    await status.close();
+    await ssi.close();
+  }
+}
+
+async function run({ quick, log }: { quick: boolean; log(line: string): void }): Promise<Row[]> {
+  log('in process');
+  const rows = await inProcess(quick);
+  const etcd = await startEtcd();
+  try {
+    const cluster = await startCluster();
+    try {
+      log('beside redlock and etcd');
+      rows.push(...(await besidePeers(cluster, etcd, quick)));
+      log('from node to node');
+      rows.push(...(await apart(cluster, quick, log)));
+    } finally {
+      await cluster.stop();
+    }
+  } finally {
+    await etcd.stop();
+  }
+  return rows;
+}
+
+export const bench: Bench = {
+  name: 'locks',
+  title: 'locks: in process, from the node, from another node; beside redlock and etcd, by turns',
+  run,
+};
