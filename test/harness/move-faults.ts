@@ -72,13 +72,19 @@ export class MoveFaults {
     const victim = { source: from, target: to, origin }[c.victim];
     this.disarm();
     const since = await this.kill(c.dies, victim, () => this.release(at, c.point));
-    const lives = livesOn(c);
-    await (lives ? this.oneLives() : this.isLost(victim));
-    const settledMs = performance.now() - since;
-    if (lives) await this.goesOn();
-    await this.nothingLeft(c.dies === 'node' ? victim : 0);
-    if (c.dies === 'node') await this.cluster.ssi('node', 'start', String(victim));
-    return { settledMs, lives };
+    try {
+      const lives = livesOn(c);
+      await (lives ? this.oneLives() : this.isLost(victim));
+      const settledMs = performance.now() - since;
+      if (lives) await this.goesOn();
+      await this.nothingLeft(c.dies === 'node' ? victim : 0);
+      return { settledMs, lives };
+    } catch (error) {
+      this.pid = 0; // The next case begins with a new program.
+      throw error;
+    } finally {
+      if (c.dies === 'node') await this.cluster.ssi('node', 'start', String(victim));
+    }
   }
 
   /**

@@ -200,10 +200,14 @@ export class TargetSide implements ActiveMove {
   }
   /** Not written: the phase is what it was. */
   private async enter(phase: TargetPhase, more?: Partial<TargetRecord>): Promise<RecordReply> {
+    const written = await this.write(phase, more);
+    if (written.ok) this.reach(phase);
+    return written;
+  }
+  private async write(phase: TargetPhase, more?: Partial<TargetRecord>): Promise<RecordReply> {
     const record = { ...this.record, ...more };
     const written = await this.parts.writeRecord({ ...record, phase });
     this.record = written.ok ? { ...record, phase } : record;
-    if (written.ok) this.reach(phase);
     return written;
   }
   private reach(phase: TargetPhase): void {
@@ -285,10 +289,12 @@ export class TargetSide implements ActiveMove {
   private async vow(): Promise<TargetEvent | undefined> {
     if (this.phase !== 'prepared') {
       const kept = await this.identify();
-      const written = kept.ok ? await this.enter('prepared') : kept;
+      const written = kept.ok ? await this.write('prepared') : kept;
       if (!written.ok) return this.failed(unwritten(written).detail, unwritten(written).errno);
     }
     await this.parts.node.deps.failpoint('move.target.prepared');
+    // The source hears of it, unless something else was decided meanwhile.
+    if (this.machine.state().value === 'prepared') this.reach('prepared');
     // A view that came before the record: nobody will say it again.
     this.look();
     return undefined;
