@@ -187,6 +187,7 @@ export class Caller {
       cancelUntilMs: 0,
       dueMs: deadlineMs,
       bucket: Number.POSITIVE_INFINITY,
+      place: 0,
       done: false,
       fire: () => this.#sender.due(call),
     };

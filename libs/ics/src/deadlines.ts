@@ -1,5 +1,6 @@
 // Many timers, few timer objects: items wait in buckets of 8 ms and one clock timer serves the nearest
-// bucket. An item that is over before its time costs nothing but its place in the bucket.
+// bucket. An item that is over before its time leaves its place empty: what it refers to must not live as long
+// as the bucket, or the collector of garbage would copy every call of the last tenth of a second.
 import type { Clock, Timer } from '@ssi/ports';
 
 const bucketMs = 8;
@@ -7,8 +8,9 @@ const bucketMs = 8;
 export interface Due {
   /** When to be looked at next, ms on the clock; may move later after it was added. */
   dueMs: number;
-  /** The bucket it waits in; kept by Deadlines, infinite at first. */
+  /** The bucket it waits in, and its place there; kept by Deadlines, infinite and 0 at first. */
   bucket: number;
+  place: number;
   /** True: forget it. */
   done: boolean;
   /** Its time has come. Add it again for a next time. */
@@ -17,7 +19,7 @@ export interface Due {
 
 export class Deadlines {
   readonly #clock: Clock;
-  readonly #buckets = new Map<number, Due[]>();
+  readonly #buckets = new Map<number, (Due | undefined)[]>();
   #next = Number.POSITIVE_INFINITY;
   #timer: Timer | undefined;
 
@@ -31,9 +33,19 @@ export class Deadlines {
     if (item.bucket <= bucket) return;
     item.bucket = bucket;
     const there = this.#buckets.get(bucket);
-    if (there) there.push(item);
-    else this.#buckets.set(bucket, [item]);
+    if (there) item.place = there.push(item) - 1;
+    else {
+      item.place = 0;
+      this.#buckets.set(bucket, [item]);
+    }
     if (bucket < this.#next) this.#arm(bucket);
+  }
+
+  /** It is over. */
+  drop(item: Due): void {
+    item.done = true;
+    const there = this.#buckets.get(item.bucket);
+    if (there?.[item.place] === item) there[item.place] = undefined;
   }
 
   stop(): void {
@@ -61,7 +73,7 @@ export class Deadlines {
       const items = this.#buckets.get(b) ?? [];
       this.#buckets.delete(b);
       for (const item of items) {
-        if (item.bucket !== b) continue; // it was moved to an earlier one
+        if (item?.bucket !== b) continue; // it is over, or was moved to an earlier one
         item.bucket = Number.POSITIVE_INFINITY;
         if (item.done) continue;
         if (item.dueMs > now) this.add(item);

@@ -39,6 +39,7 @@ export class Greeter {
       via: undefined,
       dueMs: 0,
       bucket: Number.POSITIVE_INFINITY,
+      place: 0,
       done: false,
       fire: () => {
         if (hello.via !== undefined) peer.paths.missed(hello.via, hello.sentMs);

@@ -74,6 +74,7 @@ export class Peers {
       ackDue: false,
       dueMs: 0,
       bucket: Number.POSITIVE_INFINITY,
+      place: 0,
       done: false,
       fire: () => {
         channel.ackDue = false;

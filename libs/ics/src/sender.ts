@@ -139,7 +139,7 @@ export class Sender {
       if (!this.transmit(call, now)) this.stall(call, now);
       return;
     }
-    call.done = true;
+    this.#d.deadlines.drop(call);
     const queue = call.peer.waiting[call.priority] ?? [];
     const at = queue.indexOf(call);
     if (at < 0) return;
@@ -154,7 +154,7 @@ export class Sender {
   }
 
   finishSlot(channel: Channel, call: Call): void {
-    call.done = true;
+    this.#d.deadlines.drop(call);
     channel.slots.delete(call.seq);
     if (channel.slots.size > 0 || channel.ackDue) return;
     channel.ackDue = true;

@@ -11,6 +11,7 @@ import {
   requestSubject,
   serverSubject,
 } from '@ssi/contracts';
+import { Bundle, tagsOf, unbundle } from './bundle.nats.ts';
 import { isSampled } from './trace.ts';
 import type { Claim, Outgoing, Receiver, Transport, Via } from './transport.ts';
 
@@ -19,6 +20,13 @@ interface Sender {
   readonly inbox: string;
   readonly via: Via;
   readonly claim: Claim;
+}
+
+/** To one operation of one server, and back. */
+interface Route {
+  readonly subject: string;
+  readonly inbox: string;
+  readonly bundle: Bundle;
 }
 
 export interface NatsTransportOptions {
@@ -34,28 +42,29 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
   const subscriptions: { unsubscribe(): void }[] = [];
   const ways = new Map<string, Via>();
   const senders = new Map<string, Sender>();
-  const routes = new Map<string, { subject: string; reply: string }>();
+  const routes = new Map<string, Route>();
+  const ready = (): boolean => connected && !connection.isClosed();
 
-  const publish = (subject: string, frame: Uint8Array, options?: object): boolean => {
-    if (!connected || connection.isClosed()) return false;
+  const publish = (subject: string, message: Uint8Array, options?: object): void => {
     try {
-      connection.publish(subject, frame, options);
-      return true;
+      if (ready()) connection.publish(subject, message, options);
     } catch {
-      return false; // closed or draining: as if the frame had been lost
+      // closed or draining: as if it had been lost
     }
   };
 
   /** Where a call goes and its answer comes, without the tag: few of them, made once. */
-  const route = (out: Outgoing): { subject: string; reply: string } => {
+  const route = (out: Outgoing): Route => {
     const key = `${out.to}/${out.contract}/${out.version}/${out.op}`;
     const known = routes.get(key);
     if (known) return known;
     const server = { node: out.to, service: out.contract };
-    const made = {
-      subject: requestSubject({ ...out, cluster, from: self }),
-      reply: `${replySubject(cluster, self, server)}.`,
-    };
+    const subject = requestSubject({ ...out, cluster, from: self });
+    const inbox = `${replySubject(cluster, self, server)}.`;
+    const bundle = new Bundle((message, tags) =>
+      publish(subject, message, { reply: inbox + tags }),
+    );
+    const made = { subject, inbox, bundle };
     routes.set(key, made);
     return made;
   };
@@ -64,7 +73,15 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
     const subject = replySubject(cluster, caller, self);
     const known = ways.get(subject);
     if (known) return known;
-    const via: Via = { transport: 'nats', send: (frame) => publish(subject, frame) };
+    const bundle = new Bundle((message) => publish(subject, message));
+    const via: Via = {
+      transport: 'nats',
+      send: (frame) => {
+        if (!ready()) return false;
+        bundle.add(frame);
+        return true;
+      },
+    };
     // Clients come and go: their ways are cheap to make again.
     if (ways.size >= 4_096) ways.clear();
     ways.set(subject, via);
@@ -111,12 +128,12 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
           if (error || !receiver) return;
           const last = m.subject.slice(m.subject.lastIndexOf('.') + 1);
           if (m.headers?.code === 503) {
-            receiver.unreachable('nats', last);
+            for (const tag of tagsOf(last)) receiver.unreachable('nats', tag);
             return;
           }
           const from = parseEndpoint(last);
           // What JetStream delivers on somebody's order has a reply subject; an answer of ICS never has.
-          if (from && !m.reply) receiver.frame(m.data, noWay, from);
+          if (from && !m.reply) unbundle(m.data, (frame) => receiver?.frame(frame, noWay, from));
           else receiver.forged?.();
         },
       });
@@ -130,28 +147,28 @@ export function natsTransport({ connection, cluster, self }: NatsTransportOption
           const sender = senderOf(m.subject, contract);
           // The bus vouches for the subject only where its sender published it itself: see above.
           if (!sender || !m.reply?.startsWith(sender.inbox)) receiver.forged?.();
-          else receiver.frame(m.data, sender.via, sender.claim);
+          else unbundle(m.data, (frame) => receiver?.frame(frame, sender.via, sender.claim));
         },
       });
       subscriptions.push(sub);
     },
-    ready: () => connected && !connection.isClosed(),
+    ready,
     absent: () => false,
     send: (out: Outgoing) => {
-      const { subject, reply: inbox } = route(out);
-      const reply = inbox + out.tag;
+      const { subject, inbox, bundle } = route(out);
       // The frame carries it too: the header is for others, who look at what is kept. [W3C sampled flag]
       if (out.traceparent === undefined || !isSampled(out.traceparent)) {
-        publish(subject, out.frame, { reply });
+        bundle.add(out.frame, out.tag);
         return;
       }
       const h = headers();
       h.set('traceparent', out.traceparent);
-      publish(subject, out.frame, { reply, headers: h });
+      publish(subject, out.frame, { reply: inbox + out.tag, headers: h });
     },
     backTo,
     close: async () => {
       receiver = undefined;
+      for (const { bundle } of routes.values()) bundle.flush();
       // What was published just before (the last acknowledgements) still goes out.
       if (connected && !connection.isClosed()) await connection.flush().catch(() => {});
       for (const s of subscriptions) s.unsubscribe();

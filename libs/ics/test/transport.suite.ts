@@ -110,6 +110,15 @@ export function transportSuite(name: string, makeNet: () => Promise<Net>): void 
       expect(client.got.unreachable).toEqual(['4_5_6']);
     });
 
+    test('says of each of many frames of one moment that it found nobody', async () => {
+      const net = await start();
+      const client = await raw(net, 2, 'cli');
+      const tags = Array.from({ length: 150 }, (_, i) => `4_${i}_0`);
+      for (const tag of tags) client.transport.send(out(7, 'echo', new Uint8Array(3), tag));
+      await client.until(() => client.got.unreachable.length >= tags.length);
+      expect(client.got.unreachable).toEqual(tags);
+    });
+
     test('calls, with results and errnos', async () => {
       const net = await start();
       const server = await endpoint(net, 1, 'echo');
