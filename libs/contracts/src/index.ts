@@ -14,6 +14,7 @@ export * from './ics.ts';
 export * from './ids.ts';
 export * from './key-service.ts';
 export * from './lock.ts';
+export * from './lvs.ts';
 export * from './move.ts';
 export * from './origin.ts';
 export * from './permissions.ts';

@@ -1,0 +1,22 @@
+// Every export of the words of LVS, by file.
+export {
+  addServer,
+  addService,
+  deleteServer,
+  deleteService,
+  editServer,
+  editService,
+  faultOfServer,
+  faultOfService,
+  findService,
+  type ServerId,
+  type ServiceOptions,
+  serversMax,
+  serverText,
+  servicesMax,
+  serviceText,
+  type Table,
+  type TableErrno,
+  type TableReply,
+  tableOf,
+} from './table.ts';
