@@ -43,6 +43,10 @@ export const clustersDir = (env: NodeJS.ProcessEnv = process.env): string => {
 export const clusterDir = (name: string, env?: NodeJS.ProcessEnv): string =>
   `${clustersDir(env)}/${name}`;
 
+/** Where a service of a node of this machine listens for whoever may open it: root. */
+export const localSocket = (clusterDir: string, num: number, service: string): string =>
+  `${clusterDir}/n${num}/store/${service}.sock`;
+
 /** ENOENT: no such cluster here; EBADMSG: the file is not what it should be. */
 export function readClusterFile(
   name: string,

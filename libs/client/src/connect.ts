@@ -1,5 +1,5 @@
 // Finding a cluster and connecting to it: by name, by environment, or the only one on this machine.
-import { readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
 import {
   type Credential,
   type Errno,
@@ -9,7 +9,13 @@ import {
   parsePrincipal,
   type Reply,
 } from '@ssi/contracts';
-import { type ClusterFile, clusterDir, clustersDir, readClusterFile } from './cluster-file.ts';
+import {
+  type ClusterFile,
+  clusterDir,
+  clustersDir,
+  localSocket,
+  readClusterFile,
+} from './cluster-file.ts';
 import type { Ssi } from './handle.ts';
 
 export interface ConnectOptions {
@@ -140,6 +146,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
     cluster,
     nats,
     seeds,
+    local: localServers(cluster, found.value.file, env),
     credential,
     serviceCredential: (node, service) => {
       const dir = env.SSI_CREDS_DIR ?? `${clusterDir(cluster, env)}/n${node}/creds`;
@@ -153,6 +160,19 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
     waitMs: options.waitMs ?? waitDefaultMs,
   });
   return link.ok ? ok(createSsi(link.value)) : link;
+}
+
+/** Lock managers of nodes of this machine: a call of theirs is worth no way over the bus. */
+function localServers(cluster: string, file: ClusterFile | undefined, env: NodeJS.ProcessEnv) {
+  return (file?.nodes ?? []).flatMap(({ num }) => {
+    const path = localSocket(clusterDir(cluster, env), num, 'dlm');
+    try {
+      accessSync(path, constants.W_OK);
+      return [{ node: num, service: 'dlm', path }];
+    } catch {
+      return []; // On another machine, or not for us.
+    }
+  });
 }
 
 function isBusUrl(text: string): boolean {

@@ -3,7 +3,7 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect as connectNats } from '@nats-io/transport-node';
 import { type Credential, eventSubject, fail, libraryInbox, ok, type Reply } from '@ssi/contracts';
-import { busTls, createEndpoint, nkeyProof } from '@ssi/ics';
+import { busTls, createEndpoint, type EndpointOptions, nkeyProof } from '@ssi/ics';
 import { natsSpanStore, spanStream, startTelemetry } from '@ssi/telemetry';
 import { clientClock } from './clock.ts';
 import type { ClientLink } from './link.ts';
@@ -18,6 +18,8 @@ export interface NatsLinkOptions {
   /** That of a service of a node which this process serves as. */
   readonly serviceCredential?: (node: number, service: string) => Credential | undefined;
   readonly seeds: readonly number[];
+  /** Sockets of lock managers in this machine's file system. */
+  readonly local?: EndpointOptions['local'];
   readonly uid: number;
   readonly gid?: number | undefined;
   readonly otlpEndpoint?: string | undefined;
@@ -40,6 +42,7 @@ export async function natsLink(
     nats: options.nats,
     credential: options.credential,
     busWaitMs: options.waitMs,
+    ...(options.local && { local: options.local }),
   });
   if (!opened.ok) {
     const { errno, detail } = opened;

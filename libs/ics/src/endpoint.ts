@@ -18,7 +18,7 @@ import { nkeyProof } from './nkey.ts';
 import { tcpStreams } from './stream.tcp.ts';
 import type { MemoryBus } from './transport.memory.ts';
 import { natsTransport } from './transport.nats.ts';
-import { type TcpTransport, tcpTransport } from './transport.tcp.ts';
+import { type LocalServer, type TcpTransport, tcpTransport } from './transport.tcp.ts';
 import type { Transport } from './transport.ts';
 
 const reconnectWaitMs = 250;
@@ -43,7 +43,14 @@ export interface EndpointOptions {
   /** Wait for the bus for ever (services) or this long, ms (clients). */
   readonly busWaitMs?: number;
   /** Listen for direct connections; `host` absent: every interface. Clients leave it out. */
-  readonly tcp?: { readonly host?: string; readonly port?: number };
+  readonly tcp?: {
+    readonly host?: string;
+    readonly port?: number;
+    /** A socket of the file system besides, for root of this machine; left out where it cannot be. */
+    readonly localPath?: string | undefined;
+  };
+  /** Sockets of servers in this machine's file system, that this client may open. */
+  readonly local?: readonly LocalServer[];
   /** Shared by the services that one process hosts: they do not cross the bus then. */
   readonly memory?: MemoryBus;
 }
@@ -81,11 +88,14 @@ export async function createEndpoint(
     tcp = tcpTransport({ cluster, clock, identity: identityOf(options.credential), encryption });
     try {
       tcpPort = await tcp.listen(options.tcp.port ?? 0, options.tcp.host);
+      const { localPath } = options.tcp;
+      if (localPath) await tcp.listenLocal(localPath).catch((e) => log.info(String(e)));
     } catch (error) {
       return fail('EADDRINUSE', `cannot listen: ${String(error)}`);
     }
     transports.push(tcp);
-  }
+  } else if (options.local && options.local.length > 0)
+    transports.push(tcpTransport({ cluster, clock, local: options.local }));
   let nats: NatsConnection | undefined;
   if (options.nats !== undefined) {
     const connected = await connectBus(options.nats, `${cluster}.${node}-${service}`, {

@@ -1,7 +1,9 @@
 // The direct transport: each service process listens, others connect when they first have something to
 // say, to where the node map puts the service. Replies come back on the connection the call came on.
-// The first frames are the hello (hello.ts), which says whose connection it is.
-import { createServer, type Server, type Socket } from 'node:net';
+// The first frames are the hello (hello.ts), which says whose connection it is. A client of the same machine
+// has a socket of the file system for it, where there is one: who may open that is trusted like the node's root.
+import { chmodSync, rmSync } from 'node:fs';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import type { ServiceEndpoint } from '@ssi/contracts';
 import type { Clock } from '@ssi/ports';
 import { dial, type Encryption, welcome } from './encryption.ts';
@@ -25,12 +27,24 @@ export interface TcpTransportOptions {
   readonly identity?: Identity | undefined;
   /** Absent: nothing is encrypted. */
   readonly encryption?: Encryption | undefined;
+  /** Servers whose socket is in the file system here; for a client. */
+  readonly local?: readonly LocalServer[] | undefined;
 }
+
+export interface LocalServer {
+  readonly node: number;
+  readonly service: string;
+  readonly path: string;
+}
+
+type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 /** A transport that listens, and is told where the others do. */
 export interface TcpTransport extends Transport {
   /** 0: free choice. Resolves to the port. */
   listen(port: number, host?: string): Promise<number>;
+  /** A socket for people who are root here; what says to be of a node is refused there. */
+  listenLocal(path: string): Promise<void>;
   /** Where each service listens; replaces what was known. */
   setMap(map: readonly ServiceEndpoint[]): void;
   /** Serial numbers of certificates that are worth nothing any more: their connections are closed. */
@@ -40,7 +54,7 @@ export interface TcpTransport extends Transport {
 interface Route {
   readonly node: number;
   readonly contract: string;
-  addresses: readonly { host: string; port: number }[];
+  addresses: readonly Address[];
   bootId: string;
   /** Index of the address in use. */
   at: number;
@@ -61,6 +75,7 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
   let strangers = 0;
   let receiver: Receiver | undefined;
   let server: Server | undefined;
+  let localServer: Server | undefined;
 
   /** Whether the connection is through its hello; one that fails is closed, and counted. */
   const greet = (socket: Socket, link: Link, hello: Hello, frame: Uint8Array): Claim | boolean => {
@@ -80,10 +95,10 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
     }
   };
 
-  const onAccept = (socket: Socket): void => {
+  const accept = (socket: Socket, isLocal: boolean): void => {
     accepted.add(socket);
     socket.on('error', () => {});
-    const hello = serverHello(cluster, identity);
+    const hello = serverHello(cluster, isLocal ? undefined : identity);
     let through: Claim | boolean = false;
     strangers++;
     const known = (): void => {
@@ -103,6 +118,7 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
       if (through) receiver?.frame(frame, via, through === true ? undefined : through);
       else {
         through = greet(socket, link, hello, frame);
+        if (through && isLocal) through = { node: 0 };
         if (through) known();
       }
     });
@@ -112,9 +128,10 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
   const connect = (route: Route): void => {
     const address = route.addresses[route.at % route.addresses.length];
     if (!address) return;
-    const socket = dial({ ...address, node: route.node, timeout: connectMs }, encryption, () =>
-      reached(),
-    );
+    const socket =
+      'path' in address
+        ? createConnection({ ...address, timeout: connectMs }, () => reached())
+        : dial({ ...address, node: route.node, timeout: connectMs }, encryption, () => reached());
     route.socket = socket;
     let open = false;
     const hello = clientHello(cluster, identity, route.node);
@@ -173,6 +190,13 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
       queueMicrotask(() => receiver?.broken('tcp', { node: route.node, contract: route.contract }));
   };
 
+  const routeTo = (node: number, contract: string, addresses: readonly Address[], bootId = '') => {
+    const route = { node, contract, addresses, bootId, at: 0, socket: undefined, link: undefined };
+    const rest = { waiting: [], backoffMs: backoffFirstMs, notBeforeMs: 0 };
+    routes.set(`${node}/${contract}`, { ...route, ...rest });
+  };
+  for (const { node, service, path } of options.local ?? []) routeTo(node, service, [{ path }]);
+
   return {
     name: 'tcp',
     guessMs: 0.05,
@@ -209,11 +233,21 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
     listen: (port, host) =>
       new Promise((resolve, reject) => {
         server = createServer({ noDelay: true });
-        welcome(server, encryption, onAccept);
+        welcome(server, encryption, (socket) => accept(socket, false));
         server.on('error', reject);
         server.listen(port, host, () => {
           const at = server?.address();
           resolve(typeof at === 'object' && at ? at.port : 0);
+        });
+      }),
+    listenLocal: (path) =>
+      new Promise((resolve, reject) => {
+        rmSync(path, { force: true }); // of a former life
+        localServer = createServer((socket) => accept(socket, true));
+        localServer.on('error', reject);
+        localServer.listen(path, () => {
+          chmodSync(path, 0o600);
+          resolve();
         });
       }),
     setMap: (map) => {
@@ -223,19 +257,7 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
         if (e.tcp.length === 0) continue;
         seen.add(key);
         const route = routes.get(key);
-        if (!route)
-          routes.set(key, {
-            node: e.node,
-            contract: e.service,
-            addresses: e.tcp,
-            bootId: e.bootId,
-            at: 0,
-            socket: undefined,
-            link: undefined,
-            waiting: [],
-            backoffMs: backoffFirstMs,
-            notBeforeMs: 0,
-          });
+        if (!route) routeTo(e.node, e.service, e.tcp, e.bootId);
         else if (route.bootId !== e.bootId || !sameAddresses(route.addresses, e.tcp)) {
           Object.assign(route, { addresses: e.tcp, bootId: e.bootId, at: 0, notBeforeMs: 0 });
           drop(route);
@@ -262,19 +284,17 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
         if (route.link) socket?.end(() => socket.destroy());
         else socket?.destroy();
       }
-      const closing = server;
-      if (!closing) return;
-      const closed = new Promise<void>((done) => closing.close(() => done()));
+      const closed = [server, localServer].map(
+        (closing) => closing && new Promise<void>((done) => closing.close(() => done())),
+      );
       for (const socket of accepted) socket.destroy();
-      await closed;
+      await Promise.all(closed);
     },
   };
 }
 
-const sameAddresses = (
-  a: readonly { host: string; port: number }[],
-  b: readonly { host: string; port: number }[],
-): boolean =>
-  a.length === b.length && a.every((x, i) => x.host === b[i]?.host && x.port === b[i]?.port);
+const text = (a: Address): string => ('path' in a ? a.path : `${a.host} ${a.port}`);
+const sameAddresses = (a: readonly Address[], b: readonly Address[]): boolean =>
+  a.map(text).join() === b.map(text).join();
 
 const noWay: Via = { transport: 'tcp', send: () => false };

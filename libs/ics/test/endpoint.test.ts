@@ -1,4 +1,6 @@
 // Endpoints as services open them: bus and direct transport together, failover between them and back.
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { ok, type ServiceEndpoint } from '@ssi/contracts';
 import { type CallContext, seededRandom } from '@ssi/ports';
 import { afterEach, expect, test } from 'vitest';
@@ -73,6 +75,42 @@ test('ICS: endpoint: goes direct when the map is known, survives the loss of bus
   expect(await say(53)).toMatchObject({ ok: true });
   expect(used()).toBe('tcp');
   expect(ran).toEqual(Array.from({ length: 54 }, (_, n) => n));
+});
+
+test('ICS: endpoint: a client that may open the server’s socket goes there; without it over the bus; what says to be a node is refused', async () => {
+  const nats = await startNatsServer();
+  cleanups.push(() => nats.stop());
+  const dir = mkdtempSync(`${tmpdir()}/ssi-local-`);
+  cleanups.push(async () => rmSync(dir, { recursive: true, force: true }));
+  const localPath = `${dir}/echo.sock`;
+  const local = [{ node: 1, service: 'echo', path: localPath }];
+  const start = async (): Promise<Endpoint> => {
+    const made = await open({ node: 1, service: 'echo', nats: nats.url, tcp: { localPath } });
+    made.ics.serve(echo, { say: ({ n }) => ok({ n, size: 0 }) });
+    return made;
+  };
+  const first = await start();
+  expect(statSync(localPath).mode & 0o777).toBe(0o600);
+  const client = await open({ node: 0, service: 'cli1', nats: nats.url, local });
+  const say = (n: number) =>
+    client.ics.call(echo, 'say', 1, { n }, { waitForServer: true, timeoutMs: 15_000 });
+  const used = () => client.ics.peers()[0]?.transport;
+  expect(await say(1)).toMatchObject({ ok: true });
+  expect(used()).toBe('tcp');
+
+  const forger = await open({ node: 2, service: 'vproc', local });
+  const forged = await forger.ics.call(echo, 'say', 1, { n: 1 }, { timeoutMs: 300 });
+  expect(forged.ok).toBe(false);
+  expect(first.ics.counters().forged).toBeGreaterThan(0);
+
+  await first.close();
+  const over = await open({ node: 1, service: 'echo', nats: nats.url });
+  over.ics.serve(echo, { say: ({ n }) => ok({ n, size: 1 }) });
+  expect(await say(2)).toEqual(ok({ n: 2, size: 1 }));
+  expect(used()).toBe('nats');
+  await over.close();
+  await start(); // where the socket of the former life was
+  expect(await say(3)).toEqual(ok({ n: 3, size: 0 }));
 });
 
 test('ICS: endpoint: services of one process do not cross the bus', async () => {

@@ -13,6 +13,8 @@ const environment = z.object({
   SSI_NATS: z.string(),
   /** Where what outlives the service is kept: tmpfs, gone with the node's boot. */
   SSI_NODE_DIR: z.string().min(1),
+  /** A folder of the node on its machine, for the socket of clients there. */
+  SSI_STATE_DIR: z.string().optional(),
   /** Comma list, one address for each interconnect, best first. */
   SSI_ADDRESSES: z.string().default('127.0.0.1'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
@@ -49,7 +51,7 @@ const opened = await createEndpoint({
   log,
   nats: env.SSI_NATS,
   credential: credential.value,
-  tcp: {},
+  tcp: { localPath: env.SSI_STATE_DIR && `${env.SSI_STATE_DIR}/dlm.sock` },
 });
 if (!opened.ok) {
   log.error('cannot start', { errno: opened.errno, detail: opened.detail });
