@@ -17,6 +17,14 @@ export const nodeAddress = (n: ClusterNetwork, num: number): string => `${n.pref
 
 const ip = (...args: string[]) => command(tool('ip'), args);
 
+/**
+ * A bridge without an Ethernet address of its own takes the lowest of its ports. When that node dies the host has
+ * another one, and what the others send to the bus is dropped until they ask again, half a minute later.
+ * [ip-link(8); kernel: br_stp_recalculate_bridge_id] 02: locally administered.
+ */
+const ethernetAddress = (digest: Buffer): string =>
+  ['02', ...[4, 5, 6, 7, 8].map((i) => digest.subarray(i, i + 1).toString('hex'))].join(':');
+
 export async function createNetwork(
   cluster: string,
 ): Promise<Reply<ClusterNetwork, 'EIO' | 'ENOENT' | 'EADDRINUSE'>> {
@@ -29,7 +37,7 @@ export async function createNetwork(
     const bridge = `ssi${digest.toString('hex').slice(0, 8)}`;
     const network = { bridge, prefix };
     for (const args of [
-      ['link', 'add', bridge, 'type', 'bridge'],
+      ['link', 'add', bridge, 'address', ethernetAddress(digest), 'type', 'bridge'],
       ['addr', 'add', `${prefix}.254/24`, 'dev', bridge],
       ['link', 'set', bridge, 'up'],
     ]) {
