@@ -3,6 +3,7 @@
 import type { CallFrame, View } from '@ssi/contracts';
 import type { Clock, Timer } from '@ssi/ports';
 import type { Guests } from './guests.ts';
+import { Numbered } from './numbered.ts';
 import type { CallerChannel, Entry } from './serving.ts';
 import { isGone } from './standing.ts';
 import type { Via } from './transport.ts';
@@ -59,7 +60,7 @@ export class CallerChannels {
         next: Math.max(1, f.lowWater),
         lowWater: Math.max(1, f.lowWater),
         held: new Map(),
-        entries: new Map(),
+        entries: new Numbered(),
         heardMs: 0,
       };
       this.#channels.set(key, channel);
@@ -87,7 +88,7 @@ export class CallerChannels {
 
   keep(entry: Entry): void {
     const { channel, frame } = entry;
-    channel.entries.set(frame.seq, entry);
+    channel.entries.add(frame.seq, entry);
     this.#replies++;
     this.#d.guests.calls(frame.from, 1);
   }

@@ -1,6 +1,7 @@
 // The table of servers this endpoint has called, and the channels to them.
 import { findMember, type Incarnation, type Priority, talksIn, type View } from '@ssi/contracts';
 import type { Clock } from '@ssi/ports';
+import { Numbered } from './numbered.ts';
 import { Paths } from './path.ts';
 import type { Call, Channel, Peer } from './pending.ts';
 import type { Transport } from './transport.ts';
@@ -69,7 +70,7 @@ export class Peers {
       priority,
       bootId: peer.bootId,
       nextSeq: 1,
-      slots: new Map(),
+      slots: new Numbered(),
       toldLowWater: 1,
       ackDue: false,
       dueMs: 0,

@@ -2,6 +2,7 @@
 // What happens to them is in caller.ts.
 import type { Incarnation, Op, Priority, Reply, TransportName } from '@ssi/contracts';
 import type { Due } from './deadlines.ts';
+import type { Numbered } from './numbered.ts';
 import type { Paths } from './path.ts';
 import type { RpcSpan } from './trace.ts';
 import type { VersionSpan } from './version.ts';
@@ -47,7 +48,7 @@ export interface Channel extends Due {
   readonly bootId: string;
   nextSeq: number;
   /** Sent and not finished, by number, in order. */
-  readonly slots: Map<number, Call>;
+  readonly slots: Numbered<Call>;
   /** Highest low-water mark the server was told. */
   toldLowWater: number;
   ackDue: boolean;
@@ -84,10 +85,7 @@ export interface Hello extends Due {
   via: TransportName | undefined;
 }
 
-export function lowWater(channel: Channel): number {
-  for (const seq of channel.slots.keys()) return seq;
-  return channel.nextSeq;
-}
+export const lowWater = (channel: Channel): number => channel.slots.first ?? channel.nextSeq;
 
 const finishedPairsMax = 8;
 
@@ -96,7 +94,7 @@ export function finished(channel: Channel): number[] {
   const pairs: number[] = [];
   let from = 0;
   let seen = 0;
-  for (const seq of channel.slots.keys()) {
+  for (const [seq] of channel.slots) {
     if (from > 0 && seq > from) pairs.push(from, seq);
     from = seq + 1;
     if (++seen > finishedPairsMax) break;

@@ -68,7 +68,7 @@ export class Sender {
         this.#d.peers.open(peer, call.priority, (idle) => this.ack(idle));
       call.channel = channel;
       call.seq = channel.nextSeq++;
-      channel.slots.set(call.seq, call);
+      channel.slots.add(call.seq, call);
     } else this.resends++;
     call.attempt++;
     if (!call.settled) call.live++;

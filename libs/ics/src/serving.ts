@@ -2,6 +2,7 @@
 // cache. What happens to them is in server.ts.
 import type { CallFrame, Contract, Op, Reply, Source } from '@ssi/contracts';
 import type { ServedCall, ServeOptions } from '@ssi/ports';
+import type { Numbered } from './numbered.ts';
 import type { RpcSpan } from './trace.ts';
 import type { Via } from './transport.ts';
 
@@ -76,7 +77,7 @@ export interface CallerChannel {
   lowWater: number;
   /** Came too early, by number; a cancel skips its number. */
   readonly held: Map<number, { frame: CallFrame; via: Via }>;
-  readonly entries: Map<number, Entry>;
+  readonly entries: Numbered<Entry>;
   heardMs: number;
 }
 
