@@ -17,7 +17,7 @@ const nums = [1, 2, 3];
 const faults = ['power', 'stop', 'cut'] as const;
 /** Past the lease of a node: by then it is excluded. */
 const nodeFaultMs = 4_000;
-const pastLeaseMs = leaseMs + 3_000;
+const pastLeaseMs = leaseMs + 5_000;
 
 export interface PeerResult {
   readonly peer: PeerName;
