@@ -1,0 +1,167 @@
+// The data plane by nft, in the network namespace of this process. One transaction for each change; what is in
+// the table is what was last applied, so only differences are sent. [nft(8): -f; proc: /proc/net/nf_conntrack]
+import { spawn } from 'node:child_process';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { serverText, serviceText } from '@ssi/lvs';
+import {
+  markOf,
+  type Numbered,
+  numbers,
+  tableComment,
+  tableName,
+  transaction,
+} from '../nft-rules.ts';
+import type { Connections, DataPlane, Planned, Traffic } from '../ports.ts';
+
+interface Run {
+  readonly code: number | undefined;
+  readonly out: string;
+  readonly err: string;
+}
+
+const runMs = 10_000;
+
+function run(argv: readonly string[], input = ''): Promise<Run> {
+  return new Promise((done) => {
+    const [path = '', ...args] = argv;
+    const child = spawn(path, args, { timeout: runMs, killSignal: 'SIGKILL' });
+    let [out, err] = ['', ''];
+    child.stdout.on('data', (bytes: Buffer) => {
+      out += bytes.toString();
+    });
+    child.stderr.on('data', (bytes: Buffer) => {
+      err += bytes.toString();
+    });
+    // It may end before it has read all.
+    child.stdin.on('error', () => {});
+    child.on('error', (error) => done({ code: undefined, out, err: error.message }));
+    child.on('close', (code) => done({ code: code ?? undefined, out, err }));
+    child.stdin.end(input);
+  });
+}
+
+/** What nft says, without the lines that show where. */
+const reason = (r: Run): string => r.err.trim().split('\n')[0] || `nft ended with ${r.code}`;
+
+/** One server of one service. */
+export const linkKey = (planned: Planned, at: number): string => {
+  const server = planned.service.servers[at];
+  return `${serviceText(planned.service.id)} ${server ? serverText(server) : ''}`;
+};
+
+/** Connections by mark, from the text of /proc/net/nf_conntrack. */
+export function countByMark(text: string): Map<number, { active: number; inactive: number }> {
+  const found = new Map<number, { active: number; inactive: number }>();
+  for (const line of text.split('\n')) {
+    const mark = Number(/ mark=(\d+)/.exec(line)?.[1] ?? 0);
+    if (mark === 0) continue;
+    const count = found.get(mark) ?? { active: 0, inactive: 0 };
+    if (line.includes(' ESTABLISHED ')) count.active++;
+    else count.inactive++;
+    found.set(mark, count);
+  }
+  return found;
+}
+
+export function nftDataPlane(q: {
+  /** `nft`, or how to run it elsewhere. */
+  readonly nft: readonly string[];
+  /** What prints this namespace's connections. */
+  readonly conntrack: readonly string[];
+}): DataPlane {
+  const serviceNumbers = numbers();
+  const serverNumbers = numbers();
+  let applied: readonly Numbered[] | undefined;
+
+  const numbered = (planned: Planned): Numbered => ({
+    ...planned,
+    number: serviceNumbers.of(serviceText(planned.service.id)),
+    marks: planned.service.servers.map((_, at) => markOf(serverNumbers.of(linkKey(planned, at)))),
+  });
+
+  /** Whether a table of that name is here, and whose. */
+  async function standing(): Promise<Reply<'ours' | 'none', 'EBUSY' | 'EIO'>> {
+    const tables = await run([...q.nft, 'list', 'tables', 'ip']);
+    if (tables.code !== 0) return fail('EIO', reason(tables));
+    if (!tables.out.split('\n').includes(`table ip ${tableName}`)) return ok('none');
+    const table = await run([...q.nft, '-t', 'list', 'table', 'ip', tableName]);
+    return table.out.includes(tableComment)
+      ? ok('ours')
+      : fail('EBUSY', `a table ip ${tableName} is there, and it is not the director's`);
+  }
+
+  async function send(after: readonly Numbered[]): Promise<Reply<undefined, 'EBUSY' | 'EIO'>> {
+    let text = transaction(applied, after);
+    if (!applied) {
+      const there = await standing();
+      if (!there.ok) return there;
+      // Left by a former life: replaced in the same transaction.
+      if (there.value === 'ours') text = `delete table ip ${tableName}\n${text}`;
+    }
+    const done = await run([...q.nft, '-f', '-'], text);
+    if (done.code !== 0) return fail('EIO', reason(done));
+    applied = after;
+    return ok();
+  }
+
+  function keepNumbers(): void {
+    const now = applied ?? [];
+    serviceNumbers.keep(new Set(now.map((s) => serviceText(s.service.id))));
+    serverNumbers.keep(new Set(now.flatMap((s) => s.marks.map((_, at) => linkKey(s, at)))));
+  }
+
+  const byLink = <T>(look: (mark: number) => T): Map<string, T> =>
+    new Map(
+      (applied ?? []).flatMap((s) =>
+        s.marks.map((mark, at): [string, T] => [linkKey(s, at), look(mark)]),
+      ),
+    );
+
+  return {
+    async apply(planned) {
+      for (const { service } of planned)
+        for (const { forward } of service.servers)
+          if (forward === 'route' || forward === 'tunnel')
+            return fail('EOPNOTSUPP', `${serviceText(service.id)}: nftables cannot do ${forward}`);
+      const sent = await send(planned.map(numbered));
+      keepNumbers();
+      return sent;
+    },
+    async connections() {
+      const read = await run(q.conntrack);
+      if (read.code !== 0) return fail('EIO', reason(read));
+      const counts = countByMark(read.out);
+      return ok(byLink((mark): Connections => counts.get(mark) ?? { active: 0, inactive: 0 }));
+    },
+    async traffic() {
+      if (!applied) return ok(new Map());
+      const read = await run([...q.nft, '-j', 'list', 'counters', 'table', 'ip', tableName]);
+      if (read.code !== 0) return fail('EIO', reason(read));
+      const named = new Map<string, { packets: number; bytes: number }>();
+      for (const { counter } of JSON.parse(read.out).nftables)
+        if (counter) named.set(counter.name, counter);
+      return ok(
+        byLink((mark): Traffic => {
+          const of = (kind: string) => named.get(`${kind}_0x${mark.toString(16)}`);
+          return {
+            connections: of('begun')?.packets ?? 0,
+            inPackets: of('in')?.packets ?? 0,
+            inBytes: of('in')?.bytes ?? 0,
+            outPackets: of('out')?.packets ?? 0,
+            outBytes: of('out')?.bytes ?? 0,
+          };
+        }),
+      );
+    },
+    async clear() {
+      const there = await standing();
+      applied = undefined;
+      keepNumbers();
+      // Somebody else's stays.
+      if (!there.ok) return there.errno === 'EBUSY' ? ok() : fail('EIO', there.detail);
+      if (there.value === 'none') return ok();
+      const gone = await run([...q.nft, 'delete', 'table', 'ip', tableName]);
+      return gone.code === 0 ? ok() : fail('EIO', reason(gone));
+    },
+  };
+}
