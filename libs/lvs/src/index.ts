@@ -1,4 +1,13 @@
 // Every export of the words of LVS, by file.
+
+export { type IpvsCommand, type ListFormat, parseIpvsadm, wordsOf } from './ipvsadm-parse.ts';
+export {
+  type Counts,
+  largeNumber,
+  printList,
+  printRules,
+  type ServerState,
+} from './ipvsadm-print.ts';
 export {
   addServer,
   addService,
