@@ -1,5 +1,5 @@
 // Every phase boundary of a move, each with a death of the source, the target or the origin: of its vproc,
-// then of the whole node.
+// then of the whole node; and a node that is stopped there for longer than its lease.
 import { type FaultCase, movePoints, type Victim } from '../harness/move-faults.ts';
 import { moveFaultsTest } from '../harness/move-faults-test.ts';
 
@@ -7,7 +7,7 @@ const victims: readonly Victim[] = ['source', 'target', 'origin'];
 const only = process.env.FAULT_CASES?.split(',');
 
 moveFaultsTest(
-  (['vproc', 'node'] as const)
+  (['vproc', 'node', 'pause'] as const)
     .flatMap((dies) =>
       movePoints.flatMap((point) => victims.map((victim): FaultCase => ({ point, victim, dies }))),
     )

@@ -22,7 +22,8 @@ export type Victim = 'source' | 'target' | 'origin';
 export interface FaultCase {
   readonly point: FailpointName;
   readonly victim: Victim;
-  readonly dies: 'vproc' | 'node';
+  /** `pause`: everything in the node is stopped until the view is without it, and goes on then. */
+  readonly dies: 'vproc' | 'node' | 'pause';
 }
 export interface FaultResult {
   /** From the verdict (the view without the node; the service's death) to one copy that `ssi ps` shows, ms. */
@@ -71,9 +72,15 @@ export class MoveFaults {
     await this.hold(c.point, { at, to, move: () => void this.ssi.migrate(this.pid, to) });
     const victim = { source: from, target: to, origin }[c.victim];
     this.disarm();
-    const since = await this.kill(c.dies, victim, () => this.release(at, c.point));
+    const release = (): void => this.release(at, c.point);
+    const since = await (c.dies === 'pause'
+      ? this.pause(victim, release)
+      : this.kill(c.dies, victim, release));
     try {
       const lives = livesOn(c);
+      // Woken, its guard kills them.
+      if (c.dies === 'pause' && !lives)
+        await waitUntil('its copies are killed', () => this.copies().length === 0, 5_000);
       await (lives ? this.oneLives() : this.isLost(victim));
       const settledMs = performance.now() - since;
       if (lives) await this.goesOn();
@@ -148,6 +155,8 @@ export class MoveFaults {
     for await (const event of this.ssi.attach(this.pid).events()) {
       if (event.type === 'data') output.feed(event.bytes);
       if (event.type === 'gap') output.feed(`BAD ${event.bytes} bytes gone\n`);
+      if (event.type === 'failed')
+        output.feed(`BAD ${event.failure.errno} ${event.failure.detail}\n`);
       if (event.type === 'exit') return;
     }
   }
@@ -209,7 +218,47 @@ export class MoveFaults {
     const killedAt = performance.now();
     release();
     if (dies === 'vproc') return killedAt;
-    await waitUntil(
+    await this.isOut(num);
+    return performance.now();
+  }
+
+  /** Stops what runs in the node, its guard too, until it is excluded; gives the instant at which it wakes. */
+  private async pause(num: number, release: () => void): Promise<number> {
+    const { pid: guard } = this.entry(num);
+    const namespace = readlinkSync(`/proc/${guard}/ns/pid`);
+    // What criu or a signal holds stopped stays so: it is not ours to continue.
+    const runs = (pid: number): boolean => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+        const state = stat.slice(stat.lastIndexOf(')') + 2).charAt(0);
+        return !/[TtZ]/.test(state) && readlinkSync(`/proc/${pid}/ns/pid`) === namespace;
+      } catch {
+        return false; // It ended meanwhile.
+      }
+    };
+    const others = readdirSync('/proc')
+      .map(Number)
+      .filter((pid) => pid > 0 && pid !== guard && runs(pid));
+    const stopped = [guard, ...others];
+    const signal = (name: 'SIGSTOP' | 'SIGCONT'): void => {
+      for (const pid of stopped)
+        try {
+          process.kill(pid, name);
+        } catch {
+          // It ended meanwhile.
+        }
+    };
+    signal('SIGSTOP');
+    try {
+      release();
+      await this.isOut(num);
+    } finally {
+      signal('SIGCONT');
+    }
+    return performance.now();
+  }
+  private isOut(num: number): Promise<unknown> {
+    return waitUntil(
       `node ${num} is out of the view`,
       async () => {
         const nodes = await this.ssi.nodes();
@@ -218,7 +267,6 @@ export class MoveFaults {
       10_000,
       this.cluster.describe,
     );
-    return performance.now();
   }
 
   private copies(): HostTask[] {
@@ -277,8 +325,10 @@ export class MoveFaults {
   private async goesOn(): Promise<void> {
     const next = (): number => this.output.report().next.get('') ?? 0;
     const now = next();
-    await waitUntil('it counts on', () => next() >= now + 10, 15_000, this.cluster.describe);
     const { wrong } = this.output.report();
+    const said = (): Promise<string> =>
+      this.cluster.describe().then((d) => `${this.output.report().wrong.join('\n')}\n${d}`);
+    await waitUntil('it counts on', () => next() >= now + 10, 15_000, said);
     if (wrong.length > 0) throw new Error(wrong.join('\n'));
   }
 
