@@ -285,5 +285,6 @@ describe.skipIf(reason)(`LVS: nftables${reason ? ` (${reason})` : ''}`, () => {
     const none = nftDataPlane({ nft: ['/nonexistent/nft'], conntrack: ['/nonexistent/cat'] });
     expect(await none.apply([plan(service([server(1)]))])).toMatchObject({ errno: 'EIO' });
     expect(await none.connections()).toMatchObject({ errno: 'EIO' });
+    expect(await none.clear()).toMatchObject({ errno: 'EIO' });
   });
 });

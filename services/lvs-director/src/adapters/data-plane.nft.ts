@@ -63,6 +63,18 @@ export function countByMark(text: string): Map<number, { active: number; inactiv
   return found;
 }
 
+type Counter = { readonly packets: number; readonly bytes: number };
+
+/** By name, from `nft -j`; undefined: not of its form. [libnftables-json(5)] */
+function countersIn(text: string): Map<string, Counter> | undefined {
+  try {
+    const listed: { nftables: { counter?: Counter & { name: string } }[] } = JSON.parse(text);
+    return new Map(listed.nftables.flatMap(({ counter: c }) => (c ? [[c.name, c]] : [])));
+  } catch {
+    return undefined;
+  }
+}
+
 export function nftDataPlane(q: {
   /** `nft`, or how to run it elsewhere. */
   readonly nft: readonly string[];
@@ -137,9 +149,8 @@ export function nftDataPlane(q: {
       if (!applied) return ok(new Map());
       const read = await run([...q.nft, '-j', 'list', 'counters', 'table', 'ip', tableName]);
       if (read.code !== 0) return fail('EIO', reason(read));
-      const named = new Map<string, { packets: number; bytes: number }>();
-      for (const { counter } of JSON.parse(read.out).nftables)
-        if (counter) named.set(counter.name, counter);
+      const named = countersIn(read.out);
+      if (!named) return fail('EIO', 'nft lists counters in a form that is not known');
       return ok(
         byLink((mark): Traffic => {
           const of = (kind: string) => named.get(`${kind}_0x${mark.toString(16)}`);
