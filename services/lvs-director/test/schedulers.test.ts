@@ -276,21 +276,28 @@ describe('LVS: Maglev', () => {
     expect([...table]).toEqual(again);
   });
 
-  test('one of 20 leaves: at most 1 % of the flows that were not its own move', () => {
+  /** For each of 20 that leaves: which part of the others' places moves. */
+  function strayed(places: number): number[] {
     const rows = servers(20);
-    const before = maglevTable(rows);
-    const moved = rows.map((_, gone) => {
-      const after = maglevTable(rows.filter((_, i) => i !== gone));
-      let [others, strayed] = [0, 0];
-      for (const [place, was] of before.entries()) {
-        if (was === gone) continue;
-        others++;
+    const before = maglevTable(rows, places);
+    return rows.map((_, gone) => {
+      const after = maglevTable(
+        rows.filter((_, i) => i !== gone),
+        places,
+      );
+      const others = [...before.entries()].filter(([, was]) => was !== gone);
+      const moved = others.filter(([place, was]) => {
         const is = after[place] as number;
-        if ((is >= gone ? is + 1 : is) !== was) strayed++;
-      }
-      return strayed / others;
+        return (is >= gone ? is + 1 : is) !== was;
+      });
+      return moved.length / others.length;
     });
-    expect(Math.max(...moved)).toBeLessThanOrEqual(0.01);
+  }
+
+  test('one of 20 leaves: at most 1 % of the flows that were not its own move', () => {
+    expect(Math.max(...strayed(maglevPlaces))).toBeLessThanOrEqual(0.01);
+    // Why there are so many places: with the kernel's default it is up to 8.9 %.
+    expect(Math.max(...strayed(4_093))).toBeCloseTo(0.089, 3);
   });
 });
 
