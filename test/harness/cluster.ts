@@ -1,7 +1,7 @@
 // A real cluster for a test, used through the command line as a script would: three nodes in namespaces
 // with real NATS, Redis and criu. Verbs: start, stop, ssi, kill, freeze, heal, output.
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type ClusterFile, clusterFile } from '@ssi/client';
 import { waitUntil } from './wait-until.ts';
@@ -108,7 +108,7 @@ function tailLogs(name: string): string {
     .join('\n');
 }
 
-/** Host pid of `services/<service>/src/main.ts` of node `num`. */
+/** Host pid of `services/<service>/src/main.ts` of node `num`; of its two memberships the active one. */
 function findService(cluster: ClusterFile, num: number, service: string): number {
   for (const pid of readdirSync('/proc').filter((n) => /^\d+$/.test(n))) {
     try {
@@ -117,13 +117,35 @@ function findService(cluster: ClusterFile, num: number, service: string): number
       )
         continue;
       const environ = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
-      if (environ.includes(`SSI_CLUSTER=${cluster.name}`) && environ.includes(`SSI_NODE=${num}`))
-        return Number(pid);
+      if (!environ.includes(`SSI_CLUSTER=${cluster.name}`) || !environ.includes(`SSI_NODE=${num}`))
+        continue;
+      if (service === 'membership' && !holds(pid, `@ssi-membership-${cluster.name}-${num}`))
+        continue;
+      return Number(pid);
     } catch {
       // It ended meanwhile.
     }
   }
   throw new Error(`no ${service} of node ${num}`);
+}
+
+/**
+ * Has the process a unix socket bound to this name? Which of two is active can't be told by the order of
+ * their pids: the machine's numbers wrap at 32,768, and a standby that is stopped stops nothing.
+ */
+function holds(pid: string, name: string): boolean {
+  const inodes = readFileSync(`/proc/${pid}/net/unix`, 'latin1')
+    .split('\n')
+    .filter((line) => line.endsWith(` ${name}`))
+    .map((line) => line.trim().split(/\s+/)[6]);
+  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+    try {
+      const target = readlinkSync(`/proc/${pid}/fd/${fd}`);
+      return inodes.some((inode) => target === `socket:[${inode}]`);
+    } catch {
+      return false; // It was closed meanwhile.
+    }
+  });
 }
 
 export interface NodeRow {
