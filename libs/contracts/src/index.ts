@@ -15,6 +15,7 @@ export * from './ids.ts';
 export * from './key-service.ts';
 export * from './lock.ts';
 export * from './lvs.ts';
+export * from './lvs-health.ts';
 export * from './move.ts';
 export * from './origin.ts';
 export * from './permissions.ts';

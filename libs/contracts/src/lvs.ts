@@ -2,6 +2,7 @@
 // how one is chosen. What a field may be alone is said here; what fits together, in @ssi/lvs. [ipvsadm(8)]
 import { z } from 'zod';
 import { nodeNum } from './ids.ts';
+import { serverHealth, serviceHealth } from './lvs-health.ts';
 
 export const schedulerName = z.enum([
   'rr',
@@ -47,6 +48,8 @@ export const realServer = z.object({
   lower: port,
   /** The node it is on: in the pool only while that is UP. Absent: none of the cluster's. */
   node: nodeNum.optional(),
+  /** How it is checked; absent: not at all. */
+  health: serverHealth.optional(),
 });
 export type RealServer = z.infer<typeof realServer>;
 
@@ -75,5 +78,8 @@ export const virtualService = z.object({
   persistence: persistence.optional(),
   /** In the order they were added; schedulers go by it. */
   servers: z.array(realServer).max(4_096),
+  /** Takes the place of all of them while the quorum is down. [keepalived.conf(5): sorry_server] */
+  sorryServer: realServer.optional(),
+  health: serviceHealth.optional(),
 });
 export type VirtualService = z.infer<typeof virtualService>;
