@@ -48,6 +48,7 @@ export {
   lsConvertWait,
   lsLock,
   lsLockWait,
+  lsPurge,
   lsUnlock,
   releaseLockspace,
   withLock,

@@ -48,6 +48,10 @@ export const lsUnlock = (
   options?: UnlockOptions,
 ): Promise<Reply<undefined>> => ls.unlock(lock, options);
 
+/** Gives orphans up: of `node` (0: the one this process is at), of `pid` (0: of all). [dlm_ls_purge(3)] */
+export const lsPurge = (ls: Lockspace, node = 0, pid = 0): Promise<Reply<number>> =>
+  ls.purge({ ...(node !== 0 && { node }), ...(pid !== 0 && { pid }) });
+
 /** Opens the lockspace for as long as `fn` runs under a lock of it. */
 export async function withLock<T>(
   ssi: Ssi,

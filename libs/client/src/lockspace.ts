@@ -55,7 +55,7 @@ export interface Lockspace {
   readonly node: number;
   /** Fires when all locks are lost; `reason` says why. */
   readonly lost: AbortSignal;
-  /** EAGAIN NOQUEUE; EDEADLK; ETIMEDOUT; ECANCELED; EINVAL; EOPNOTSUPP; ESRCH the session is lost. */
+  /** EAGAIN NOQUEUE; EDEADLK; ETIMEDOUT; ECANCELED; EINVAL; ESRCH the session is lost; ENOENT no orphan. */
   lock(resource: string, mode: LockMode, options?: LockOptions): Promise<Reply<Lock>>;
   /** Another mode for a held lock; with an errno it is held as before. */
   convert(lock: Lock, mode: LockMode, options?: LockOptions): Promise<Reply<Lock>>;
@@ -67,7 +67,12 @@ export interface Lockspace {
     fn: (lock: Lock, signal: AbortSignal) => Promise<T>,
     options?: LockOptions,
   ): Promise<Reply<T>>;
-  /** Gives all locks up. Idempotent. */
+  /**
+   * Gives up what nobody adopted of the PERSISTENT locks that owners left behind at a node (absent: that of
+   * this lockspace); with `pid` only of that process. How many these were.
+   */
+  purge(of?: { readonly node?: number; readonly pid?: number }): Promise<Reply<number>>;
+  /** Gives all locks up, but for PERSISTENT ones. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -256,6 +261,13 @@ class Session implements Lockspace {
     if (!reply.ok) return reply;
     this.#forget(lock.ref);
     return ok();
+  }
+
+  async purge(of: { node?: number; pid?: number } = {}): Promise<Reply<number>> {
+    const { node = this.node, pid } = of;
+    const request = { lockspace: this.name, ...(pid !== undefined && { pid }) };
+    const reply = await this.#link.ics.call(dlm, 'purge', node, request);
+    return reply.ok ? ok(reply.value.purged) : reply;
   }
 
   #forget(ref: number): void {

@@ -140,9 +140,13 @@ export function createSsi(link: ClientLink): Ssi {
       silent.push({ node, errno: answer.errno });
       return [];
     });
+    const orphans = new Set(
+      [...answers.values()].flatMap((a) => (a.ok ? (a.value.orphans ?? []) : [])),
+    );
     const named = resources.map((r) => {
       const directory = directoryOf(view, keyOf(r.lockspace, r.resource));
-      return directory === undefined ? r : { ...r, directory };
+      const granted = r.granted.map((l) => (orphans.has(l.lkid) ? { ...l, orphan: true } : l));
+      return { ...r, granted, ...(directory !== undefined && { directory }) };
     });
     const key = (r: { lockspace: string; resource: string }) => keyOf(r.lockspace, r.resource);
     named.sort((a, b) => (key(a) < key(b) ? -1 : 1));

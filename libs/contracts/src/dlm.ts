@@ -109,6 +109,8 @@ export const lockInfo = z.object({
   label: z.string().optional(),
   granted: lockMode.optional(),
   requested: lockMode.optional(),
+  /** Its owner is gone; it was PERSISTENT. */
+  orphan: z.boolean().optional(),
   token: fencingToken.optional(),
 });
 export const resourceInfo = z.object({
@@ -130,7 +132,7 @@ export const dlm = defineContract('dlm', 1, {
   lock: rpc({
     callers: ['operate', 'service@node'],
     summary:
-      'Asks for a lock, or with `convert` for another mode of one; answered when it is granted or refused. EAGAIN NOQUEUE and not free; EDEADLK conversion deadlock, mode kept; ECANCELED cancelled; ETIMEDOUT waited waitMs; EBUSY it waits already; EINVAL flags; ENOENT no such lock to convert; EEXIST that ref is in use; ESRCH the session is over; EOPNOTSUPP a flag that is not built. Idempotent by (session, ref, op).',
+      'Asks for a lock, or with `convert` for another mode of one; answered when it is granted or refused. EAGAIN NOQUEUE and not free; EDEADLK conversion deadlock, mode kept; ECANCELED cancelled; ETIMEDOUT waited waitMs; EBUSY it waits already; EINVAL flags; ENOENT no such lock to convert; EEXIST that ref is in use; ESRCH the session is over; with ORPHAN: EAGAIN orphans of other modes only, ENOENT none of this node. Idempotent by (session, ref, op).',
     request: z.object({
       session: lockSession,
       ref: lockRef,
@@ -156,7 +158,7 @@ export const dlm = defineContract('dlm', 1, {
   unlock: rpc({
     callers: ['operate', 'service@node'],
     summary:
-      'Gives a lock up; from PW and EX with VALBLK the value block is written. EBUSY it waits: cancel, or `force`; ENOENT no such lock (it may be given up already). Idempotent.',
+      'Gives a lock up, also one with PERSISTENT; from PW and EX with VALBLK the value block is written. EBUSY it waits: cancel, or `force`; ENOENT no such lock (it may be given up already). Idempotent.',
     request: z.object({
       session: lockSession,
       ref: lockRef,
@@ -204,7 +206,8 @@ export const dlm = defineContract('dlm', 1, {
   }),
   close: rpc({
     callers: ['operate', 'service@node'],
-    summary: 'Ends a session: its locks are given up. Idempotent.',
+    summary:
+      'Ends a session: its locks are given up, but for PERSISTENT ones, which are orphans then. Idempotent.',
     request: z.object({ session: lockSession }),
     reply: z.object({}),
     errnos: [],
@@ -215,8 +218,27 @@ export const dlm = defineContract('dlm', 1, {
     callers: ['read'],
     summary: 'The resources that this node is master of, with their locks.',
     request: z.object({ lockspace: lockspaceName.optional() }),
-    reply: z.object({ resources: z.array(resourceInfo), truncated: z.boolean() }),
+    reply: z.object({
+      resources: z.array(resourceInfo),
+      truncated: z.boolean(),
+      /** Locks of this node whose owner is gone, wherever they are mastered. */
+      orphans: z.array(lkid).optional(),
+    }),
     errnos: [],
+  }),
+  purge: rpc({
+    callers: ['operate', 'service@node'],
+    summary:
+      'Gives up the orphans of this node in a lockspace; value blocks that they could write are not valid then. Idempotent. [dlm_ls_purge(3)]',
+    request: z.object({
+      lockspace: lockspaceName,
+      /** Only those of this process; absent: all. */
+      pid: pid.optional(),
+    }),
+    reply: z.object({ purged: z.int().min(0) }),
+    errnos: [],
+    calls: ['dlm.release'],
+    timeoutMs: 30_000,
   }),
   lookup: rpc({
     callers: ['dlm'],

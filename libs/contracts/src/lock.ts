@@ -34,7 +34,7 @@ export const lockFlags = [
   'ALTCW',
   /** Survives its owner: an orphan, until somebody adopts or purges it. */
   'PERSISTENT',
-  /** Adopts an orphan of this resource and mode: EAGAIN another mode, ENOENT none. */
+  /** Adopts an orphan of this node of this resource and mode, with a new token: EAGAIN another mode, ENOENT none. */
   'ORPHAN',
 ] as const;
 export const lockFlag = z.enum(lockFlags);

@@ -12,11 +12,12 @@ import {
   type RequestOf,
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
-import { bitsOf, checkRequest, flag, namesOf } from './flags.ts';
+import { bitsOf, checkRequest, flag } from './flags.ts';
 import type { Home, Homes, RebuiltLock } from './homes.ts';
 import type { LocalNode } from './local-node.ts';
 import type { AskRequest, ReleaseRequest } from './masters.ts';
 import { rank, writesValue } from './modes.ts';
+import { Orphans } from './orphans.ts';
 import type { Token } from './resource.ts';
 import { type Session, Sessions } from './sessions.ts';
 import { tokenText } from './tokens.ts';
@@ -29,15 +30,19 @@ export type LockReply = Reply<LockGrant, LockErrno>;
 const againMinMs = 1_000;
 const againMaxMs = 16_000;
 const retryMs = 20;
-/** Not built yet. */
-const missing = flag.PERSISTENT | flag.ORPHAN;
 
 /** A lock of a client of this node. */
 export interface AgentLock {
   readonly lkid: number;
-  readonly ref: number;
-  readonly session: Session;
+  /** Of its owner; what they were before stays where it is an orphan. */
+  ref: number;
+  session: Session;
+  who: Session['who'];
   readonly home: Home;
+  /** Survives its owner. [DLM_LKF_PERSISTENT] */
+  readonly persistent: boolean;
+  /** Operations of the owners before the present one, which counts its own from 1. */
+  opsBefore: number;
   bast: boolean;
   granted: LockMode | undefined;
   token: Token | undefined;
@@ -75,6 +80,7 @@ export interface AgentDeps {
 export class Agent {
   readonly #d: AgentDeps;
   readonly sessions: Sessions;
+  readonly orphans = new Orphans();
   readonly #locks = new Map<number, AgentLock>();
   readonly #byKey = new Map<string, Set<AgentLock>>();
   #lastLkid: number;
@@ -95,28 +101,35 @@ export class Agent {
   async lock(q: LockRequest, signal: AbortSignal): Promise<LockReply> {
     const session = this.sessions.get(q.session);
     if (!session) return fail('ESRCH', 'the session is over: its locks are lost');
-    const known = session.locks.get(q.ref);
-    if (known && q.op <= known.op) {
-      if (q.op < known.op) return fail('EEXIST', `operation ${q.op} of lock ${q.ref} is long over`);
+    const flags = bitsOf(q.flags);
+    let known = session.locks.get(q.ref);
+    const done = known ? known.op - known.opsBefore : 0;
+    if (known && q.op <= done) {
+      if (q.op < done) return fail('EEXIST', `operation ${q.op} of lock ${q.ref} is long over`);
       const reply = (await known.pending?.done) ?? known.reply;
       if (!this.#d.node.leased) await this.#d.node.whenLeased();
       return reply ?? fail('EEXIST', `lock ${q.ref} is in use`);
     }
     if (!known && q.op !== 1) return fail('ENOENT', `the session has no lock ${q.ref}`);
-    const flags = bitsOf(q.flags);
-    if (flags & missing)
-      return fail('EOPNOTSUPP', `${namesOf(flags & missing).join(', ')}: not built yet`);
     if (!known) {
       const checked = checkRequest(q.mode, flags);
       if (!checked.ok) return checked;
     }
+    const adopts = !known && (flags & flag.ORPHAN) !== 0;
+    if (adopts) {
+      const orphan = this.orphans.find(keyOf(q.lockspace, q.resource), q.mode);
+      if (!orphan.ok) return orphan;
+      known = this.#adopt(orphan.value, session, q.ref);
+    }
     if (known?.pending || known?.leaving) return fail('EBUSY', 'the lock waits, or is given up');
     const lock = known ?? this.#newLock(session, q);
-    lock.op = q.op;
+    lock.op = lock.opsBefore + q.op;
     lock.bast = q.bast ?? lock.bast;
     const start = Promise.withResolvers<LockReply>();
     const pending: Pending = {
-      ...{ mode: q.mode, flags, value: q.value, told: undefined, wake: () => {} },
+      // To adopt is a conversion to the same mode: its owner before is fenced off by a new token.
+      ...{ mode: q.mode, flags: adopts ? 0 : flags, value: q.value, told: undefined },
+      wake: () => {},
       withdrawn: undefined,
       done: start.promise,
     };
@@ -136,6 +149,7 @@ export class Agent {
     lock.reply = reply;
     if (!this.#d.node.leased) await this.#d.node.whenLeased();
     start.resolve(reply);
+    if (adopts && !reply.ok && this.#locks.has(lock.lkid)) this.#orphan(lock);
     // Nobody is there to hear of it: what was granted would never be given up.
     if (signal.aborted && !known && reply.ok) void this.#letGo(lock, { flags: 0, died: false });
     return reply;
@@ -144,9 +158,10 @@ export class Agent {
   #newLock(session: Session, q: LockRequest): AgentLock {
     const key = keyOf(q.lockspace, q.resource);
     const lock: AgentLock = {
-      ...{ lkid: ++this.#lastLkid, ref: q.ref, session, home: this.#d.homes.use(key) },
+      ...{ lkid: ++this.#lastLkid, ref: q.ref, session, who: session.who },
+      ...{ home: this.#d.homes.use(key), persistent: q.flags?.includes('PERSISTENT') ?? false },
       ...{ bast: q.bast ?? false, granted: undefined, token: undefined, value: undefined },
-      ...{ valueSeq: 0, valueKnown: false, op: q.op, reply: undefined },
+      ...{ valueSeq: 0, valueKnown: false, op: q.op, opsBefore: 0, reply: undefined },
       ...{ pending: undefined, leaving: undefined },
     };
     session.locks.set(q.ref, lock);
@@ -162,8 +177,33 @@ export class Agent {
     const others = this.#byKey.get(lock.home.key);
     others?.delete(lock);
     if (others?.size === 0) this.#byKey.delete(lock.home.key);
-    lock.session.locks.delete(lock.ref);
+    this.orphans.delete(lock);
+    if (lock.session.locks.get(lock.ref) === lock) lock.session.locks.delete(lock.ref);
     this.#d.homes.unuse(lock.home);
+  }
+
+  #adopt(orphan: AgentLock, session: Session, ref: number): AgentLock {
+    this.orphans.delete(orphan);
+    orphan.session = session;
+    orphan.who = session.who;
+    orphan.ref = ref;
+    orphan.opsBefore = orphan.op;
+    session.locks.set(ref, orphan);
+    return orphan;
+  }
+
+  /** Its owner is gone, and it stays. */
+  #orphan(lock: AgentLock): void {
+    lock.session.locks.delete(lock.ref);
+    this.orphans.add(lock);
+  }
+
+  /** Gives up what nobody has adopted; how many these were. */
+  async purge(q: RequestOf<typeof dlm.ops.purge>): Promise<number> {
+    const purged = this.orphans.of(q.lockspace, q.pid);
+    for (const lock of purged) this.orphans.delete(lock);
+    await Promise.all(purged.map((lock) => this.#letGo(lock, { flags: 0, died: true })));
+    return purged.length;
   }
 
   /** Asks the master, and the next one where that is lost, until there is an outcome. */
@@ -180,7 +220,7 @@ export class Agent {
       if (master === undefined) continue;
       const reply = await this.#d.ask(master, {
         ...{ key: lock.home.key, lkid: lock.lkid, op: lock.op, convert: !isNew },
-        ...{ mode: p.mode, flags: p.flags, bast: lock.bast, who: lock.session.who },
+        ...{ mode: p.mode, flags: p.flags, bast: lock.bast, who: lock.who },
         ...(p.value && { value: p.value }),
       });
       if (reply.ok && reply.value.state !== 'queued') return reply.value;
@@ -248,7 +288,8 @@ export class Agent {
       lock.pending.told = q.outcome;
       lock.pending.wake();
     }
-    if (q.blocking) this.sessions.blocking(lock.session, lock.ref, q.blocking);
+    if (q.blocking && !this.orphans.has(lock))
+      this.sessions.blocking(lock.session, lock.ref, q.blocking);
   }
 
   /** The pending operations there look for another master. */
@@ -280,7 +321,7 @@ export class Agent {
           ...{ lkid: lock.lkid, op: pending ? lock.op - 1 || 1 : lock.op, mode, bast: lock.bast },
           ...(lock.token && { token: lock.token }),
           ...(value && { value }),
-          ...{ valueSeq, valueKnown: valueKnown || leaving !== undefined, who: lock.session.who },
+          ...{ valueSeq, valueKnown: valueKnown || leaving !== undefined, who: lock.who },
         },
       ];
     });
@@ -366,7 +407,18 @@ export class Agent {
   /** Its client is gone. */
   #over(session: Session): void {
     for (const lock of [...session.locks.values()])
-      void this.#letGo(lock, { flags: 0, died: session.died });
+      if (lock.persistent && !lock.leaving) void this.#abandon(lock);
+      else void this.#letGo(lock, { flags: 0, died: session.died });
+  }
+
+  /** What it waits for ends; what it holds is an orphan then. */
+  async #abandon(lock: AgentLock): Promise<void> {
+    if (lock.pending) {
+      const { done } = lock.pending;
+      void this.#withdraw(lock, 'ECANCELED');
+      await done;
+    }
+    if (this.#locks.has(lock.lkid) && !lock.leaving) this.#orphan(lock);
   }
 
   async close(id: string): Promise<void> {
@@ -375,7 +427,7 @@ export class Agent {
     this.sessions.end(session, false);
     await Promise.all(
       [...session.locks.values()].map(async (lock) => {
-        while (this.#locks.has(lock.lkid) && !this.#d.node.stopped)
+        while (this.#locks.has(lock.lkid) && !this.orphans.has(lock) && !this.#d.node.stopped)
           await sleep(this.#d.node.clock, 1);
       }),
     );

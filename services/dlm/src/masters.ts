@@ -36,7 +36,7 @@ const idleMax = 10_000;
 
 interface HeldLock extends Lock {
   readonly node: number;
-  readonly who: AskRequest['who'];
+  who: AskRequest['who'];
   op: number;
   outcome: LockOutcome | undefined;
   /** What came with it when it was rebuilt. */
@@ -156,6 +156,7 @@ export class Masters {
     lock.op = q.op;
     lock.outcome = undefined;
     lock.bast = q.bast;
+    lock.who = q.who;
     const done = (q.convert ? convert : request)(m.resource, lock, q, asts);
     if (!done.ok) {
       lock.op = op;

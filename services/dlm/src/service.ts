@@ -160,6 +160,7 @@ export function createDlm(deps: DlmDeps): Dlm {
           directory: directory.size,
           sessions: agent.sessions.size,
           locks: agent.size,
+          orphans: agent.orphans.size,
           ...masters.counters,
           recovering: recovery.barrier ? 1 : 0,
           ...refusals(ics),
@@ -183,7 +184,9 @@ export function createDlm(deps: DlmDeps): Dlm {
         return fail('ESRCH', 'the session is over: its locks are lost');
       return ok({ sessionMs, blocking: [...blocking] });
     },
-    list: ({ lockspace }) => ok(masters.list(lockspace, listMax)),
+    purge: async (q) => ok({ purged: await agent.purge(q) }),
+    list: ({ lockspace }) =>
+      ok({ ...masters.list(lockspace, listMax), orphans: agent.orphans.lkids() }),
     lookup: (q, call) => directory.lookup(q, call.from.node),
     forget: ({ key }, call) => {
       directory.forget(key, call.from.node);

@@ -182,8 +182,8 @@ export class Cluster {
     return reply.value.resources;
   }
 
-  async client(node: number): Promise<Client> {
-    const client = new Client(this, node);
+  async client(node: number, pid?: number): Promise<Client> {
+    const client = new Client(this, node, pid);
     await client.open();
     return client;
   }
@@ -204,19 +204,22 @@ export class Client {
   readonly node: number;
   readonly session: string;
   readonly blocking: string[] = [];
+  readonly #pid: number | undefined;
   readonly #ops = new Map<number, number>();
   #after = 0;
   over: string | undefined;
 
-  constructor(cluster: Cluster, node: number) {
+  constructor(cluster: Cluster, node: number, pid?: number) {
     this.node = node;
+    this.#pid = pid;
     this.session = `${++clients}`.padStart(16, '0');
     this.ics = cluster.endpoint(0, `client_${clients}`);
   }
 
   async open(): Promise<void> {
     for (;;) {
-      const q = { session: this.session, open: true, after: 0 };
+      const pid = this.#pid !== undefined && { pid: this.#pid };
+      const q = { session: this.session, open: true, after: 0, ...pid };
       const reply = await this.ics.call(dlm, 'asts', this.node, q);
       if (reply.ok) break;
       if (reply.errno !== 'EAGAIN') throw new Error(`${reply.errno} ${reply.detail}`);
@@ -250,6 +253,9 @@ export class Client {
   }
   cancel(ref: number) {
     return this.ics.call(dlm, 'cancel', this.node, { session: this.session, ref });
+  }
+  purge(q: RequestOf<typeof dlm.ops.purge>) {
+    return this.ics.call(dlm, 'purge', this.node, q);
   }
   async close(): Promise<void> {
     await this.ics.call(dlm, 'close', this.node, { session: this.session });

@@ -78,7 +78,6 @@ describe('DLM: service', () => {
     expect(await errno(a.lock(1, { resource: 'x'.repeat(65) }))).toBe('EBADMSG');
     expect(await errno(a.lock(2, { resource, op: 2 }))).toBe('ENOENT');
     expect(await errno(a.lock(3, { resource, flags: ['QUECVT'] }))).toBe('EINVAL');
-    expect(await errno(a.lock(4, { resource, flags: ['PERSISTENT'] }))).toBe('EOPNOTSUPP');
     expect(await errno(a.unlock(9))).toBe('ENOENT');
     await a.lock(5, { resource });
     expect(await errno(a.lock(6, { resource, flags: ['NOQUEUE'] }))).toBe('EAGAIN');

@@ -9,7 +9,7 @@ type LockRow = ResourceInfo['granted'][number];
 type Row = { resource: ResourceInfo; lock: LockRow; queue: 'granted' | 'converting' | 'waiting' };
 
 const who = (lock: LockRow): string =>
-  `${lock.label ?? lock.session?.slice(0, 8) ?? '?'}@${lock.node}`;
+  `${lock.label ?? lock.session?.slice(0, 8) ?? '?'}@${lock.node}${lock.orphan ? ' (gone)' : ''}`;
 
 const rowsOf = (resources: readonly ResourceInfo[]): Row[] =>
   resources.flatMap((resource) =>
