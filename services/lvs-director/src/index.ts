@@ -1,9 +1,37 @@
 // Every export of the LVS director, by file.
 
 export { linkKey, nftDataPlane } from './adapters/data-plane.nft.ts';
+export { FakeProber, type FakeScript, type FakeServer } from './adapters/prober.fake.ts';
+export { hostProber } from './adapters/prober.host.ts';
 export { type Candidate, candidateOf, overloadAfter, takesNew } from './candidate.ts';
+export {
+  afterCheck,
+  type CheckerState,
+  type CheckerStep,
+  newChecker,
+  timesOf,
+} from './checks/checker.ts';
+export { type Health, type ServerHealthState, startHealth } from './checks/health.ts';
+export {
+  carriedBy,
+  type Pool,
+  type PoolChange,
+  type PoolStep,
+  poolEnds,
+  poolOf,
+  serverIs,
+  serverWeighs,
+} from './checks/pool.ts';
 export { type GoesBy, type Places, placesOf } from './places.ts';
-export type { Connections, DataPlane, Planned, Traffic } from './ports.ts';
+export type {
+  Connections,
+  DataPlane,
+  Planned,
+  Probe,
+  ProbeResult,
+  Prober,
+  Traffic,
+} from './ports.ts';
 export { createScheduler } from './schedulers/by-name.ts';
 export { maglevPlaces, maglevTable } from './schedulers/maglev.ts';
 export type { Flow, Scheduler, SchedulerOptions } from './schedulers/scheduler.ts';

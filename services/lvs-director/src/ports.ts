@@ -36,3 +36,49 @@ export interface DataPlane {
   /** Nothing of it is left. Idempotent. */
   clear(): Promise<Reply<undefined, 'EIO'>>;
 }
+
+/** One look at a real server. Nothing of it takes longer than its `timeoutMs` says, however the server behaves. */
+export type Probe =
+  | {
+      readonly kind: 'tcp';
+      readonly address: string;
+      readonly port: number;
+      readonly timeoutMs: number;
+    }
+  | {
+      readonly kind: 'http';
+      readonly tls: boolean;
+      readonly address: string;
+      readonly port: number;
+      readonly path: string;
+      readonly host: string;
+      /** Also as TLS's server name. */
+      readonly sni: boolean;
+      /** For the connection, and for each piece of the answer. */
+      readonly timeoutMs: number;
+    }
+  | {
+      readonly kind: 'script';
+      readonly argv: readonly string[];
+      /** Then its process group gets SIGTERM, 2 s later SIGKILL. */
+      readonly timeoutMs: number;
+    };
+
+export type ProbeResult =
+  | { readonly ok: true; readonly kind: 'tcp' }
+  | {
+      readonly ok: true;
+      readonly kind: 'http';
+      readonly status: number;
+      /** Of the body, at most 64 MiB of it. */
+      readonly md5: string;
+      /** Its first 64 KiB. */
+      readonly text: string;
+    }
+  | { readonly ok: true; readonly kind: 'script'; readonly exitCode: number }
+  | { readonly ok: false; readonly reason: string };
+
+export interface Prober {
+  /** Never rejects. When the signal fires it ends at once, and what it started is gone when it has. */
+  probe(what: Probe, signal: AbortSignal): Promise<ProbeResult>;
+}
