@@ -1,6 +1,7 @@
 // Every export of the LVS director, by file.
 
 export { linkKey, nftDataPlane } from './adapters/data-plane.nft.ts';
+export { proxyDataPlane } from './adapters/data-plane.proxy.ts';
 export { FakeProber, type FakeScript, type FakeServer } from './adapters/prober.fake.ts';
 export { hostProber } from './adapters/prober.host.ts';
 export { type Candidate, candidateOf, overloadAfter, takesNew } from './candidate.ts';
@@ -22,6 +23,7 @@ export {
   serverIs,
   serverWeighs,
 } from './checks/pool.ts';
+export { clientsMax, type Flows, flowsOf, type HeldFlow } from './flows.ts';
 export { type GoesBy, type Places, placesOf } from './places.ts';
 export type {
   Connections,

@@ -86,6 +86,14 @@ export class Net {
     };
   }
 
+  /** programs/plane.ts in the director's namespace. */
+  plane(): ChildProcess {
+    const argv = this.#argv('director', [process.execPath, program('plane.ts')]);
+    const child = spawn(...argv, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#children.push(child);
+    return child;
+  }
+
   async stop(): Promise<void> {
     for (const child of this.#children)
       if (child.exitCode === null) {
