@@ -12,6 +12,8 @@ export * from './environment.ts';
 export * from './errno.ts';
 export * from './ics.ts';
 export * from './ids.ts';
+export * from './ipc.ts';
+export * from './ipc-object.ts';
 export * from './key-service.ts';
 export * from './lock.ts';
 export * from './lvs.ts';
