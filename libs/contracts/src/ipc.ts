@@ -166,6 +166,17 @@ export const ipc = defineContract(ipcKeyService, 1, {
     longPoll: true,
     timeoutMs: 12_000,
   }),
+  announce: rpc({
+    callers: ['ipc'],
+    summary:
+      'Nameserver: a manager that has just begun says so: what a former life of it had is gone. Idempotent.',
+    request: z.object({ bootId: serviceBootId }),
+    reply: z.object({}),
+    errnos: ['EREMCHG', 'EAGAIN'],
+    priority: 1,
+    longPoll: true,
+    timeoutMs: 12_000,
+  }),
   unbind: rpc({
     callers: ['ipc'],
     summary:

@@ -1,4 +1,9 @@
 // Every export of the IPC nameserver and the object managers, by file.
+
+export { fileIdRecord } from './adapters/id-record.file.ts';
+export { memoryIdRecord } from './adapters/id-record.memory.ts';
+export { type MemoryStore, memoryNameCache, memoryStore } from './adapters/name-cache.memory.ts';
+export { redisNameCache } from './adapters/name-cache.redis.ts';
 export { checkName, nameKey } from './key.ts';
 export {
   bind,
@@ -22,3 +27,5 @@ export {
   stat,
 } from './objects/object.ts';
 export { waitingIn } from './objects/waiting.ts';
+export type { IdRecord, NameCache } from './ports.ts';
+export { createIpc, type IpcDeps, type IpcService } from './service.ts';

@@ -85,7 +85,8 @@ export function msgsnd(q: MessageQueue, id: number, m: IpcOp<'msgsnd'>): Settled
   if (m.type < 1) return [refused(id, 'EINVAL', 'the type of a message is at least 1')];
   if (m.text.length > ipcLimits.msgMax)
     return [refused(id, 'EINVAL', `longer than ${ipcLimits.msgMax} bytes`)];
-  const message = { type: m.type, text: m.text };
+  // A copy: what came may be a part of something larger.
+  const message = { type: m.type, text: new Uint8Array(m.text) };
   if (fits(q, message)) return [done(id), ...add(q, message)];
   if (m.nowait) return [refused(id, 'EAGAIN', 'the queue is full')];
   q.senders.push({ id, message });

@@ -55,7 +55,8 @@ export function mqsend(q: PosixQueue, call: Call, m: IpcOp<'mqsend'>): Sent {
   if (!end?.write) return no(id, 'EBADF', 'not open for sending');
   if (m.text.length > q.messageBytes)
     return no(id, 'EMSGSIZE', `longer than ${q.messageBytes} bytes`);
-  const message = { priority: m.priority, text: m.text };
+  // A copy: what came may be a part of something larger.
+  const message = { priority: m.priority, text: new Uint8Array(m.text) };
   if (q.messages.length >= q.maxMessages) {
     if (end.nonblock) return no(id, 'EAGAIN', 'the queue is full');
     q.senders.push({ id, message });

@@ -29,6 +29,8 @@ export const newSemaphoreSet = (nsems: number): SemaphoreSet => ({
   waiting: [],
 });
 
+const numsOf = (ops: readonly SemOp[]): number[] => ops.map((o) => o.num);
+
 type Attempt = 'done' | 'ERANGE' | { readonly blocking: SemOp };
 
 /** All of it or nothing. */
@@ -73,10 +75,14 @@ function retry(set: SemaphoreSet, w: Waiter): Settled | undefined {
   return tried.blocking.nowait ? ended(w.id, 'EAGAIN') : undefined;
 }
 
-/** Whoever can go on after a change: those that wait for zero first, then changes, oldest first, from the start again after each. */
-function wake(set: SemaphoreSet): Settled[] {
+/**
+ * Whoever can go on after a change of these semaphores: those that wait for zero first, if one of them is, then
+ * changes, oldest first, from the start again after each.
+ */
+function wake(set: SemaphoreSet, changed: readonly number[]): Settled[] {
   const settled: Settled[] = [];
-  const zeros = (): void => {
+  const zeros = (nums: readonly number[]): void => {
+    if (!nums.some((num) => set.values[num] === 0)) return;
     for (const w of [...set.waiting]) {
       const end = retry(set, w);
       if (!end) continue;
@@ -84,18 +90,18 @@ function wake(set: SemaphoreSet): Settled[] {
       settled.push(end);
     }
   };
-  zeros();
+  zeros(changed);
   for (let at = 0; at < set.altering.length; ) {
     const w = set.altering[at];
     const end = w && retry(set, w);
-    if (!end) {
+    if (!w || !end) {
       at++;
       continue;
     }
     set.altering.splice(at, 1);
     settled.push(end);
     if (!end.reply.ok) continue;
-    zeros();
+    zeros(numsOf(w.ops));
     at = 0;
   }
   return settled;
@@ -115,7 +121,7 @@ export function semop(
   const tried = attempt(set, owner, ops);
   const alters = ops.some((o) => o.op !== 0);
   if (typeof tried !== 'object')
-    return [ended(id, tried), ...(tried === 'done' && alters ? wake(set) : [])];
+    return [ended(id, tried), ...(tried === 'done' && alters ? wake(set, numsOf(ops)) : [])];
   if (tried.blocking.nowait) return [ended(id, 'EAGAIN')];
   const queue = alters ? set.altering : set.waiting;
   queue.push({ id, owner, ops, blocking: tried.blocking });
@@ -130,7 +136,7 @@ function setValues(set: SemaphoreSet, id: number, from: number, values: readonly
     // What was to be undone was about the value that is gone.
     for (const adj of Object.values(set.undo)) adj[from + i] = 0;
   }
-  return [done(id), ...wake(set)];
+  return [done(id), ...wake(set, [...set.values.keys()])];
 }
 
 export function semctl(set: SemaphoreSet, id: number, m: IpcOp<'semctl'>): Settled[] {
@@ -165,5 +171,5 @@ export function undo(set: SemaphoreSet, owner: string): Settled[] {
     const value = (set.values[num] ?? 0) + by;
     set.values[num] = Math.min(Math.max(value, 0), ipcLimits.semValueMax);
   }
-  return wake(set);
+  return wake(set, [...set.values.keys()]);
 }

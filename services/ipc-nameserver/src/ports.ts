@@ -1,0 +1,26 @@
+// What only the nameserver touches: a cache of its table, and a record of the ids it gave out.
+import type { IpcBinding } from '@ssi/contracts';
+
+/**
+ * The table of the last nameserver, as a hint: it may be empty, old, or of another cluster, and losing it at any
+ * moment costs time only. Nothing here fails: what cannot be done is not done. Writes go in order.
+ */
+export interface NameCache {
+  /**
+   * From now on only writes of this epoch or a later one count. Gives what the cache has; of another cluster,
+   * of a later epoch, or when it does not answer in time, nothing.
+   */
+  begin(epoch: number): Promise<IpcBinding[]>;
+  /** Everything it is to have. */
+  replace(epoch: number, bindings: readonly IpcBinding[]): void;
+  put(epoch: number, binding: IpcBinding): void;
+  drop(epoch: number, binding: Pick<IpcBinding, 'id' | 'type'>): void;
+  close(): void;
+}
+
+/** Outlives the service, but not the boot of its node. */
+export interface IdRecord {
+  /** Ids up to this one may have been given out; 0: none in this boot. */
+  load(): Promise<number>;
+  save(id: number): Promise<void>;
+}

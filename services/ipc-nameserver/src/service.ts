@@ -1,0 +1,229 @@
+// Wires it together: which part serves which operation. The same code runs in a process of its own, hosted
+// with others, and in the simulator.
+import {
+  clms,
+  fail,
+  ipc,
+  ipcKeyService,
+  type MemberId,
+  ok,
+  parsePrincipal,
+  type Reply,
+  type ServiceEndpoint,
+  sameIncarnation,
+  type View,
+} from '@ssi/contracts';
+import { createKeyCalls, createKeyRole, linkRouter, type RouterLink } from '@ssi/ics';
+import {
+  type Clock,
+  type Handlers,
+  type Ics,
+  type Log,
+  refusals,
+  type ServedCall,
+  sleep,
+} from '@ssi/ports';
+import { Agent, type Caller } from './agent.ts';
+import { LocalNode } from './local-node.ts';
+import { Manager, ownerKey } from './manager.ts';
+import { Nameserver, rebuildReply } from './nameserver.ts';
+import type { IdRecord, NameCache } from './ports.ts';
+import { sessionMs } from './sessions.ts';
+
+const attachRetryMs = 100;
+/** Without a word of membership for this long it may have been restarted. */
+const silenceMs = 2_000;
+const sweepMs = 1_000;
+const retryMs = 20;
+const listMax = 10_000;
+
+export interface IpcDeps {
+  readonly ics: Ics;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly cache: NameCache;
+  readonly ids: IdRecord;
+  /** This service's own process id, for membership's list; 0 in a simulation. */
+  readonly servicePid: number;
+  /** Where this service is reached directly, for the node map; empty: by the bus only. */
+  readonly tcp: readonly { readonly host: string; readonly port: number }[];
+  /** Hands the node map over to ICS. Absent: the transport needs none. */
+  readonly setMap?: (map: readonly ServiceEndpoint[], revoked?: readonly string[]) => void;
+}
+
+export interface IpcService {
+  /** Resolves when the life of the node that it was started in is over; it has stopped, another is to be started. */
+  readonly outlived: Promise<void>;
+  /** Resolves when it is attached to its membership; it goes on trying as long as that does not answer. */
+  start(): Promise<void>;
+  stop(): void;
+}
+
+export function createIpc(deps: IpcDeps): IpcService {
+  const { ics, clock } = deps;
+  const node = new LocalNode(ics.self.node);
+  const startedMs = clock.nowMs();
+  let heardMs = Number.NEGATIVE_INFINITY;
+  let router: RouterLink | undefined;
+  const names = createKeyCalls({ name: ipcKeyService, ics, view: () => node.view });
+
+  /** Until the nameserver of the day knows. */
+  async function untilTold(tell: () => Promise<Reply<unknown>>): Promise<void> {
+    while (!node.stopped && !(await tell()).ok) await sleep(clock, retryMs);
+  }
+
+  const manager: Manager = new Manager({
+    clock,
+    // One that rebuilds meanwhile is told what is here.
+    unbind: (q) =>
+      untilTold(() => (active() ? nameserver.unbind(q) : names.call(ipc, 'unbind', q))),
+    tell: (num, q) => {
+      if (num === node.num) agent.sessions.tell(q.session, q.handle);
+      else ics.send(ipc, 'tell', num, q);
+    },
+  });
+  const nameserver = new Nameserver({ ...deps, node, manager });
+  const role = createKeyRole({
+    ...{ name: ipcKeyService, ics, clock },
+    onEpoch: (epoch) => nameserver.onEpoch(epoch),
+  });
+  nameserver.attachRole(role);
+  const active = (): boolean => role.epoch() !== undefined;
+  const agent: Agent = new Agent({ ics, clock, node, names, manager, nameserver, active });
+
+  const caller = (call: ServedCall): Caller => {
+    // Who is no person is a service, or on a bus without credentials: root.
+    const person = call.from.node === 0 ? parsePrincipal(call.from.service) : undefined;
+    const cred = person ? { uid: person.uid, gid: person.gid } : { uid: 0, gid: 0 };
+    return { cred, signal: call.signal, context: call.context };
+  };
+
+  const handlers: Handlers<typeof ipc> = {
+    view: ({ view, self }) => {
+      apply(view, self);
+      return ok();
+    },
+    nodedown: ({ dead }) => {
+      const nodes = new Set(dead.map((d) => d.num));
+      manager.nodesEnded(nodes);
+      nameserver.nodesEnded(nodes);
+      return ok({});
+    },
+    standDown: (q) => role.standDown(q),
+    status: () =>
+      ok({
+        service: ipc.name,
+        state: node.view ? 'serving' : 'starting',
+        uptimeMs: clock.nowMs() - startedMs,
+        counters: {
+          objects: manager.size,
+          waiting: manager.waiting,
+          sessions: agent.sessions.size,
+          nameserver: active() ? 1 : 0,
+          names: nameserver.size,
+          ...nameserver.counters,
+          ...agent.counters,
+          ...refusals(ics),
+        },
+      }),
+    session: async (q, call) => {
+      if (!node.isUp) return fail('EAGAIN', `node ${node.num} is not UP yet`);
+      const opened = q.open ? agent.sessions.open(q.session, q.label) : undefined;
+      if (opened && !opened.ok) return opened;
+      const session = opened?.value ?? agent.sessions.get(q.session);
+      if (!session) return fail('ESRCH', 'the session has ended');
+      const told = q.open ? [] : await agent.sessions.wait(session, q.after, call.signal);
+      if (agent.sessions.get(q.session) !== session) return fail('ESRCH', 'the session has ended');
+      return ok({ sessionMs, told: [...told] });
+    },
+    close: ({ session }) => {
+      agent.sessions.end(session);
+      return ok({});
+    },
+    get: (q, call) => agent.get(q, caller(call)),
+    call: (q, call) => agent.call(q, caller(call)),
+    list: ({ type }) => {
+      const objects = manager.list(type);
+      return ok({ objects: objects.slice(0, listMax), truncated: objects.length > listMax });
+    },
+    lookup: (q, call) => nameserver.lookup(q, call.from.node),
+    locate: ({ id }) => nameserver.locate(id),
+    unbind: (q) => nameserver.unbind(q),
+    announce: ({ bootId }, call) => nameserver.announce(call.from.node, bootId),
+    exists: async ({ id, bootId }) =>
+      ok({ here: bootId === ics.self.bootId && (await manager.here(id)) }),
+    rebuild: ({ epoch }) => rebuildReply(manager, ics.self.bootId, epoch),
+    operate: (q, call) =>
+      q.owner.node === call.from.node
+        ? manager.operate(q, call.signal)
+        : fail('EPERM', 'for clients of the own node only'),
+    ended: ({ session }, call) => {
+      manager.ownerEnded(ownerKey({ node: call.from.node, session }));
+      return ok();
+    },
+    tell: ({ session, handle }) => {
+      agent.sessions.tell(session, handle);
+      return ok();
+    },
+  };
+
+  let outlive = (): void => {};
+  const outlived = new Promise<void>((done) => {
+    outlive = done;
+  });
+  function stop(): void {
+    node.stopped = true;
+    role.close();
+    router?.stop();
+    deps.cache.close();
+  }
+
+  function apply(view: View, self: MemberId): void {
+    if (node.stopped) return;
+    if (node.self && !sameIncarnation(node.self.incarnation, self.incarnation)) {
+      stop();
+      outlive();
+      return;
+    }
+    heardMs = clock.nowMs();
+    ics.setView(view, self);
+    node.apply(view, self);
+    role.told({ view, self });
+    router?.self(self);
+  }
+
+  async function attach(): Promise<void> {
+    const request = { service: ics.self.service, bootId: ics.self.bootId, pid: deps.servicePid };
+    while (!node.stopped) {
+      const reply = await ics.call(clms, 'attach', node.num, request, { timeoutMs: 1_000 });
+      if (reply.ok) return apply(reply.value.view, reply.value.self);
+      await sleep(clock, attachRetryMs);
+    }
+  }
+
+  async function every(ms: number, run: () => Promise<void> | void): Promise<void> {
+    for (;;) {
+      await sleep(clock, ms);
+      if (node.stopped) return;
+      await run();
+    }
+  }
+
+  return {
+    async start() {
+      ics.serve(ipc, handlers, { inWorkMax: 1_024, queueMax: 100_000 });
+      if (deps.setMap) router = linkRouter({ ...deps, setMap: deps.setMap });
+      await attach();
+      const q = { bootId: ics.self.bootId };
+      void untilTold(() =>
+        active() ? nameserver.announce(node.num, q.bootId) : names.call(ipc, 'announce', q),
+      );
+      void every(silenceMs / 4, () => {
+        if (clock.nowMs() - heardMs >= silenceMs) return attach();
+      });
+      void every(sweepMs, () => agent.sessions.sweep());
+    },
+    stop,
+    outlived,
+  };
+}

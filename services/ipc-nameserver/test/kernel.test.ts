@@ -1,0 +1,31 @@
+// Our objects beside the kernel's own: the same random programs of three processes, step by step the same
+// calls end with the same. `npm run ipc:kernel` runs 10,000 of them; a seed again by SSI_SEED.
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Judge } from './kernel/judge.ts';
+import { runOurs } from './kernel/ours.ts';
+import { type Kind, kinds, program } from './kernel/program.ts';
+
+const runs = Number(process.env.SSI_RUNS ?? 75);
+const seed = process.env.SSI_SEED === undefined ? {} : { seed: Number(process.env.SSI_SEED) };
+
+describe.skipIf(process.getuid?.() !== 0)('IPC: as the kernel has it', { timeout: 600_000 }, () => {
+  let judge: Judge;
+  beforeAll(() => {
+    judge = new Judge();
+  });
+  afterAll(() => judge?.stop());
+
+  test.each(Object.keys(kinds) as Kind[])('%s', async (kind) => {
+    await fc.assert(
+      fc.asyncProperty(program(kind), async (whole) => {
+        const { program: agreed, lines } = runOurs(whole);
+        const said = await judge.run(agreed);
+        const both = (ends: readonly string[]): string[] =>
+          agreed.steps.map((s, i) => `${s.worker} ${s.op} ${s.args.join(' ')} -> ${ends[i]}`);
+        expect(both(lines)).toEqual(both(said));
+      }),
+      { numRuns: runs, ...seed },
+    );
+  });
+});
