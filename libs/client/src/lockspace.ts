@@ -22,6 +22,8 @@ export interface LockspaceOptions {
   readonly node?: number;
   /** For people: who this is. */
   readonly label?: string;
+  /** Transaction of its locks, where they name none themselves. */
+  readonly xid?: string;
   /** Ends the opening: ECANCELED. */
   readonly signal?: AbortSignal;
 }
@@ -32,6 +34,11 @@ export interface LockOptions {
   readonly value?: Uint8Array;
   /** Longest wait, ms; absent: for ever. */
   readonly timeoutMs?: number;
+  /**
+   * Transaction: locks with the same one, of whatever lockspace and node, belong to one that does one thing
+   * at a time. In a deadlock over several resources one of those in it gets EDEADLK. 1-64 of [A-Za-z0-9_.-].
+   */
+  readonly xid?: string;
   /** Cancels what waits: ECANCELED. */
   readonly signal?: AbortSignal;
   /** Blocking AST: another waits for `mode`, which this lock stands in the way of. */
@@ -95,7 +102,7 @@ export async function openLockspace(
   if (node === undefined) return fail('EHOSTUNREACH', 'no node of the cluster is UP');
   if (!up.includes(node))
     return fail('EHOSTDOWN', `node ${node} is not UP; UP are: ${up.join(' ')}`);
-  const opened = new Session(link, views, name, node, options.label);
+  const opened = new Session(link, views, name, node, options);
   const done = await opened.open(options.signal);
   return done.ok ? ok(opened) : done;
 }
@@ -106,6 +113,7 @@ class Session implements Lockspace {
   readonly #link: ClientLink;
   readonly #id: string;
   readonly #label: string | undefined;
+  readonly #xid: string | undefined;
   readonly #lost = new AbortController();
   readonly #watch: { stop(): void };
   readonly #ops = new Map<number, number>();
@@ -119,12 +127,13 @@ class Session implements Lockspace {
     views: ViewSource,
     name: string,
     node: number,
-    label: string | undefined,
+    { label, xid }: LockspaceOptions,
   ) {
     this.#link = link;
     this.name = name;
     this.node = node;
     this.#label = label;
+    this.#xid = xid;
     this.#id = [...crypto.getRandomValues(new Uint8Array(8))]
       .map((byte) => byte.toString(16).padStart(2, '0'))
       .join('');
@@ -204,7 +213,7 @@ class Session implements Lockspace {
     mode: LockMode,
     options: LockOptions,
   ): Promise<Reply<Lock>> {
-    const { timeoutMs, signal, onBlocking, value, flags = [] } = options;
+    const { timeoutMs, signal, onBlocking, value, flags = [], xid = this.#xid } = options;
     const op = (this.#ops.get(ref) ?? 0) + 1;
     this.#ops.set(ref, op);
     if (onBlocking) this.#onBlocking.set(ref, onBlocking);
@@ -212,6 +221,7 @@ class Session implements Lockspace {
       ...{ session: this.#id, ref, op, lockspace: this.name, resource, mode, flags: [...flags] },
       ...(value && { value }),
       ...(timeoutMs !== undefined && { waitMs: timeoutMs }),
+      ...(xid !== undefined && { xid }),
       bast: this.#onBlocking.has(ref),
     };
     const cancel = (): void => void this.#call('cancel', { session: this.#id, ref });

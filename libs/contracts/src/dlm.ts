@@ -38,6 +38,11 @@ export const fencingToken = z.string().regex(/^[0-9]{1,19}$/);
 
 /** One client of the lock manager: 16 random hex digits that it chooses. */
 export const lockSession = z.string().regex(/^[0-9a-f]{16}$/);
+/**
+ * Transaction: locks with the same xid, of whatever session and node, belong to one that does one thing at
+ * a time, so that it is known to be stuck while one of them waits. [OpenDLM; libdlm: dlm_ls_lockx(3)]
+ */
+export const lockXid = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/);
 /** A lock of a session, a number that the client chooses: used once. */
 export const lockRef = z.int().min(1);
 
@@ -97,6 +102,18 @@ export const lockOutcome = z.discriminatedUnion('state', [
 ]);
 export type LockOutcome = z.infer<typeof lockOutcome>;
 
+/** A lock as the search for deadlocks sees it. */
+const seenLock = z.object({
+  lkid,
+  op: opNum,
+  xid: lockXid.optional(),
+  held: lockMode.optional(),
+  requested: lockMode.optional(),
+  flags: flagBits,
+  /** Since its operation came in at this master; 0: nothing is pending. */
+  waitedMs: z.number().min(0),
+});
+
 /** The lives of lock managers that a node goes by. */
 const boots = z.array(z.object({ node: nodeNum, bootId: serviceBootId }));
 
@@ -107,6 +124,7 @@ export const lockInfo = z.object({
   pid: pid.optional(),
   /** What the client called itself. */
   label: z.string().optional(),
+  xid: lockXid.optional(),
   granted: lockMode.optional(),
   requested: lockMode.optional(),
   /** Its owner is gone; it was PERSISTENT. */
@@ -132,7 +150,7 @@ export const dlm = defineContract('dlm', 1, {
   lock: rpc({
     callers: ['operate', 'service@node'],
     summary:
-      'Asks for a lock, or with `convert` for another mode of one; answered when it is granted or refused. EAGAIN NOQUEUE and not free; EDEADLK conversion deadlock, mode kept; ECANCELED cancelled; ETIMEDOUT waited waitMs; EBUSY it waits already; EINVAL flags; ENOENT no such lock to convert; EEXIST that ref is in use; ESRCH the session is over; with ORPHAN: EAGAIN orphans of other modes only, ENOENT none of this node. Idempotent by (session, ref, op).',
+      'Asks for a lock, or with `convert` for another mode of one; answered when it is granted or refused. EAGAIN NOQUEUE and not free; EDEADLK it is in a deadlock and was the one to give way (a conversion keeps its mode); ECANCELED cancelled; ETIMEDOUT waited waitMs; EBUSY it waits already; EINVAL flags; ENOENT no such lock to convert; EEXIST that ref is in use; ESRCH the session is over; with ORPHAN: EAGAIN orphans of other modes only, ENOENT none of this node. Idempotent by (session, ref, op).',
     request: z.object({
       session: lockSession,
       ref: lockRef,
@@ -146,6 +164,8 @@ export const dlm = defineContract('dlm', 1, {
       value: lockValue.optional(),
       /** Longest wait in a queue, ms; absent: for ever. NOQUEUE does not wait. */
       waitMs: z.int().min(0).optional(),
+      /** For the search for deadlocks over several resources; absent: this lock alone. */
+      xid: lockXid.optional(),
       /** The owner wants to hear what it blocks (`asts`). */
       bast: z.boolean().optional(),
     }),
@@ -282,6 +302,7 @@ export const dlm = defineContract('dlm', 1, {
         session: lockSession,
         pid: pid.optional(),
         label: z.string().optional(),
+        xid: lockXid.optional(),
       }),
     }),
     reply: lockOutcome,
@@ -319,6 +340,32 @@ export const dlm = defineContract('dlm', 1, {
       blocking: lockMode.optional(),
     }),
     reply: z.undefined(),
+    priority: 1,
+  }),
+  suspect: message({
+    callers: ['dlm'],
+    summary: 'To the node that looks for deadlocks: something waits for long here.',
+    request: z.object({}),
+    reply: z.undefined(),
+    calls: ['dlm.waits', 'dlm.release'],
+    priority: 1,
+  }),
+  waits: rpc({
+    callers: ['dlm'],
+    summary:
+      'Master: its resources where something waits, with their locks in the order of their queues.',
+    request: z.object({}),
+    reply: z.object({
+      resources: z.array(
+        z.object({
+          key: resourceKey,
+          granted: z.array(seenLock),
+          converting: z.array(seenLock),
+          waiting: z.array(seenLock),
+        }),
+      ),
+    }),
+    errnos: [],
     priority: 1,
   }),
   census: rpc({
@@ -363,6 +410,7 @@ export const dlm = defineContract('dlm', 1, {
               session: lockSession,
               pid: pid.optional(),
               label: z.string().optional(),
+              xid: lockXid.optional(),
             }),
           }),
         )

@@ -12,6 +12,8 @@ export const variables = {
   CREDS: 'file with the credential to use',
   CREDS_DIR: 'folder with a credential for each service of the node',
   DEAD: 'given to the nodedown script: number of the node that is DOWN',
+  DEADLOCK_WAIT:
+    'ms that a lock waits before deadlocks over several resources are looked for; 0: never',
   DEBUG: '1: stack traces of bugs; a cluster that did not come up is kept',
   EMBEDDED: '1: actors only, nothing to install',
   EXPECTED_VOTES: 'a fixed number of votes for the quorum',
@@ -22,6 +24,7 @@ export const variables = {
   LOCK_MODE: 'given to the command of `ssi lock`: the mode that was granted',
   LOCK_NAME: 'given to the command of `ssi lock`: the resource',
   LOCK_TOKEN: 'given to the command of `ssi lock`: the fencing token',
+  LOCK_XID: 'given to the command of `ssi lock`: the transaction its locks belong to',
   LOG_DIR: "folder of the services' logs",
   LOG_LEVEL: 'debug, info, warn or error',
   NAME: 'name of the node',

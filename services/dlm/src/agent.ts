@@ -37,7 +37,7 @@ export interface AgentLock {
   /** Of its owner; what they were before stays where it is an orphan. */
   ref: number;
   session: Session;
-  who: Session['who'];
+  who: AskRequest['who'];
   readonly home: Home;
   /** Survives its owner. [DLM_LKF_PERSISTENT] */
   readonly persistent: boolean;
@@ -65,6 +65,8 @@ interface Pending {
   withdrawn: 'ECANCELED' | 'ETIMEDOUT' | undefined;
   /** The outcome, where it came by `told`. */
   told: LockOutcome | undefined;
+  /** When it was queued, and when it is next said to wait for long; undefined: it is not queued. */
+  long: { readonly sinceMs: number; nextMs: number } | undefined;
   /** Looks again: told, or the master was lost. */
   wake: () => void;
   readonly done: Promise<LockReply>;
@@ -75,6 +77,8 @@ export interface AgentDeps {
   readonly homes: Homes;
   readonly ask: (to: number, q: AskRequest) => Promise<Reply<LockOutcome>>;
   readonly release: (to: number, q: ReleaseRequest) => Promise<Reply<unknown>>;
+  /** What waits for so long may be in a deadlock. */
+  readonly deadlockMs: number;
 }
 
 export class Agent {
@@ -82,6 +86,8 @@ export class Agent {
   readonly sessions: Sessions;
   readonly orphans = new Orphans();
   readonly #locks = new Map<number, AgentLock>();
+  /** Queued, and perhaps part of a deadlock. */
+  readonly #waiting = new Set<AgentLock>();
   readonly #byKey = new Map<string, Set<AgentLock>>();
   #lastLkid: number;
 
@@ -125,10 +131,12 @@ export class Agent {
     const lock = known ?? this.#newLock(session, q);
     lock.op = lock.opsBefore + q.op;
     lock.bast = q.bast ?? lock.bast;
+    if (q.xid !== undefined) lock.who = { ...lock.who, xid: q.xid };
     const start = Promise.withResolvers<LockReply>();
     const pending: Pending = {
       // To adopt is a conversion to the same mode: its owner before is fenced off by a new token.
       ...{ mode: q.mode, flags: adopts ? 0 : flags, value: q.value, told: undefined },
+      long: undefined,
       wake: () => {},
       withdrawn: undefined,
       done: start.promise,
@@ -141,6 +149,7 @@ export class Agent {
     const gaveUp = (): void => void this.#withdraw(lock, 'ECANCELED');
     signal.addEventListener('abort', gaveUp);
     const outcome = await this.#drive(lock, pending, !known);
+    this.#waiting.delete(lock);
     timer?.cancel();
     signal.removeEventListener('abort', gaveUp);
     // It is held from now on, also where the client hears of it later: a new master has to know of it.
@@ -230,6 +239,7 @@ export class Agent {
         await sleep(node.clock, retryMs);
         continue;
       }
+      this.#queued(lock, p);
       // Until it is told, or the master is lost. What was told before this reply is there already.
       let late = false;
       const timer = node.clock.after(againMs, () => {
@@ -246,6 +256,27 @@ export class Agent {
       if (late) doubt = master;
       againMs = Math.min(2 * againMs, againMaxMs);
     }
+  }
+
+  #queued(lock: AgentLock, p: Pending): void {
+    const nowMs = this.#d.node.clock.nowMs();
+    p.long ??= { sinceMs: nowMs, nextMs: nowMs + this.#d.deadlockMs };
+    // Alone with itself it can only be in a deadlock by what it holds meanwhile.
+    const mayBe = lock.who.xid !== undefined || lock.granted !== undefined;
+    if (mayBe && !(p.flags & flag.NODLCKWT)) this.#waiting.add(lock);
+  }
+
+  /** Whether something waits for `deadlockMs`, or twice as long as when it was last said. */
+  waitsLong(): boolean {
+    const nowMs = this.#d.node.clock.nowMs();
+    let any = false;
+    for (const { pending } of this.#waiting) {
+      if (!pending?.long || nowMs < pending.long.nextMs) continue;
+      any = true;
+      const { sinceMs } = pending.long;
+      pending.long.nextMs = nowMs + Math.min(nowMs - sinceMs, againMaxMs);
+    }
+    return any;
   }
 
   #orWithdrawn(p: Pending, found: Promise<number>): Promise<number | undefined> {

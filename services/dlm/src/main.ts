@@ -5,7 +5,7 @@ import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@
 import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
 import { z } from 'zod';
 import { fileTokenRecord } from './adapters/token-record.file.ts';
-import { createDlm } from './service.ts';
+import { createDlm, deadlockDefaultMs } from './service.ts';
 
 const environment = z.object({
   SSI_CLUSTER: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/),
@@ -17,6 +17,8 @@ const environment = z.object({
   SSI_STATE_DIR: z.string().optional(),
   /** Comma list, one address for each interconnect, best first. */
   SSI_ADDRESSES: z.string().default('127.0.0.1'),
+  /** Longest wait, ms, before it is looked for deadlocks over several resources; 0: never. [DEADLOCK_WAIT] */
+  SSI_DEADLOCK_WAIT: z.coerce.number().int().min(0).max(3_600_000).default(deadlockDefaultMs),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
   /** Part of the ordinary traces that is kept, 0..1. */
   SSI_TRACE_SAMPLE: z.coerce.number().min(0).max(1).default(sampleDefault),
@@ -72,6 +74,7 @@ const dlm = createDlm({
   ...{ ics, clock, log, setMap },
   tokens: fileTokenRecord(`${env.SSI_NODE_DIR}/dlm`),
   servicePid: process.pid,
+  deadlockMs: env.SSI_DEADLOCK_WAIT,
   tcp: tcpPort === 0 ? [] : addresses.map((host) => ({ host, port: tcpPort })),
 });
 

@@ -11,6 +11,7 @@ import {
   type ResourceInfo,
 } from '@ssi/contracts';
 import type { Clock } from '@ssi/ports';
+import type { SeenResource } from './deadlock.ts';
 import { type Ast, grantPending, needsToken } from './grant.ts';
 import { rank } from './modes.ts';
 import { cancel, convert, purge, request, unlock } from './operations.ts';
@@ -38,6 +39,8 @@ interface HeldLock extends Lock {
   readonly node: number;
   who: AskRequest['who'];
   op: number;
+  /** When that operation came in. */
+  askedMs: number;
   outcome: LockOutcome | undefined;
   /** What came with it when it was rebuilt. */
   rebuilt?: {
@@ -150,10 +153,13 @@ export class Masters {
       };
     const lock: HeldLock =
       known ??
-      Object.assign(newLock(q.lkid, q.bast), { node, who: q.who, op: 0, outcome: undefined });
+      Object.assign(newLock(q.lkid, q.bast), {
+        ...{ node, who: q.who, op: 0, askedMs: 0, outcome: undefined },
+      });
     const op = lock.op;
     const asts: Ast<HeldLock>[] = [];
     lock.op = q.op;
+    lock.askedMs = this.#d.clock.nowMs();
     lock.outcome = undefined;
     lock.bast = q.bast;
     lock.who = q.who;
@@ -244,7 +250,7 @@ export class Masters {
       if (m.locks.has(lkid)) continue;
       const rebuilt = { valueSeq, valueKnown, value };
       const lock: HeldLock = Object.assign(newLock(lkid, bast), {
-        ...{ node, who, op, rebuilt, token, granted: mode },
+        ...{ node, who, op, askedMs: 0, rebuilt, token, granted: mode },
         outcome: undefined,
       });
       m.locks.set(lkid, lock);
@@ -292,6 +298,24 @@ export class Masters {
     });
   }
 
+  /** For the search for deadlocks. What is being rebuilt is left out: who waits there is not known. */
+  waits(): SeenResource[] {
+    const nowMs = this.#d.clock.nowMs();
+    const seen = (queue: Queue<HeldLock>): SeenResource['granted'] =>
+      firstOf(queue, seenMax).map(({ lkid, op, who, granted, requested, flags, askedMs }) => ({
+        ...{ lkid, op, flags, waitedMs: requested === undefined ? 0 : nowMs - askedMs },
+        ...(who.xid !== undefined && { xid: who.xid }),
+        ...(granted !== undefined && { held: granted }),
+        ...(requested !== undefined && { requested }),
+      }));
+    return [...this.#table.values()]
+      .filter((m) => !m.recovering && waits(m.resource))
+      .map(({ key, resource: { granted, converting, waiting } }) => ({
+        ...{ key, granted: seen(granted) },
+        ...{ converting: seen(converting), waiting: seen(waiting) },
+      }));
+  }
+
   list(
     lockspace: string | undefined,
     max: number,
@@ -323,21 +347,28 @@ const isNewer = (a: Token, b: Token): boolean =>
 
 const waits = (r: Resource): boolean => r.converting.size + r.waiting.size > 0;
 
+/** Of each queue; who is behind these is looked at when it has come forward. */
+const seenMax = 1_000;
+
+function firstOf(queue: Queue<HeldLock>, max: number): HeldLock[] {
+  const first: HeldLock[] = [];
+  for (const lock of locksIn(queue)) {
+    if (first.length >= max) break;
+    first.push(lock);
+  }
+  return first;
+}
+
 /** So many locks of one queue are listed; the rest is a number too many for anybody to read. */
 const listedMax = 1_000;
 
 function infos(queue: Queue<HeldLock>): ResourceInfo['granted'] {
-  const found: ResourceInfo['granted'] = [];
-  for (const { lkid, node, who, granted, requested, token } of locksIn(queue)) {
-    if (found.length >= listedMax) break;
-    found.push({
-      ...{ lkid, node, ...who },
-      ...(granted !== undefined && { granted }),
-      ...(requested !== undefined && { requested }),
-      ...(token && { token: tokenText(token) }),
-    });
-  }
-  return found;
+  return firstOf(queue, listedMax).map(({ lkid, node, who, granted, requested, token }) => ({
+    ...{ lkid, node, ...who },
+    ...(granted !== undefined && { granted }),
+    ...(requested !== undefined && { requested }),
+    ...(token && { token: tokenText(token) }),
+  }));
 }
 
 function outcomeOf(r: Resource, ast: Exclude<Ast<HeldLock>, { type: 'blocking' }>): LockOutcome {

@@ -14,10 +14,11 @@ import {
 import { linkRouter, type RouterLink } from '@ssi/ics';
 import { type Clock, type Handlers, type Ics, type Log, refusals, sleep } from '@ssi/ports';
 import { Agent } from './agent.ts';
+import { DeadlockSearch } from './deadlock-search.ts';
 import { Directory } from './directory.ts';
 import { Homes } from './homes.ts';
 import { LocalNode } from './local-node.ts';
-import { Masters } from './masters.ts';
+import { Masters, type ReleaseRequest } from './masters.ts';
 import type { TokenRecord } from './ports.ts';
 import { Recovery } from './recovery.ts';
 import { sessionMs } from './sessions.ts';
@@ -27,6 +28,8 @@ const attachRetryMs = 100;
 /** Without a word of membership for this long it may have been restarted. */
 const silenceMs = 2_000;
 const sweepMs = 1_000;
+/** VMS waits for 10 s, since a search was dear there; here it is two questions to each node. */
+export const deadlockDefaultMs = 100;
 const retryMs = 20;
 const listMax = 10_000;
 
@@ -37,6 +40,8 @@ export interface DlmDeps {
   readonly tokens: TokenRecord;
   /** This service's own process id, for membership's list; 0 in a simulation. */
   readonly servicePid: number;
+  /** What waits for so long, ms, is looked at for deadlocks over several resources; 0: nothing is. */
+  readonly deadlockMs?: number;
   /** Where this service is reached directly, for the node map; empty: by the bus only. */
   readonly tcp: readonly { readonly host: string; readonly port: number }[];
   /** Hands the node map over to ICS. Absent: the transport needs none. */
@@ -55,7 +60,7 @@ export interface Dlm {
 }
 
 export function createDlm(deps: DlmDeps): Dlm {
-  const { ics, clock } = deps;
+  const { ics, clock, deadlockMs = deadlockDefaultMs } = deps;
   const node = new LocalNode(deps);
   const startedMs = clock.nowMs();
   const tokens = new TokenSource(deps.tokens);
@@ -90,11 +95,13 @@ export function createDlm(deps: DlmDeps): Dlm {
       else ics.send(dlm, 'told', to, q);
     },
   });
+  const release = (to: number, q: ReleaseRequest) =>
+    to === node.num ? masters.release(q) : ics.call(dlm, 'release', to, q);
   const agent: Agent = new Agent({
-    ...{ node, homes },
+    ...{ node, homes, release, deadlockMs: deadlockMs || Number.MAX_SAFE_INTEGER },
     ask: (to, q) => (to === node.num ? masters.ask(q, node.num) : ics.call(dlm, 'ask', to, q)),
-    release: (to, q) => (to === node.num ? masters.release(q) : ics.call(dlm, 'release', to, q)),
   });
+  const deadlocks = new DeadlockSearch({ node, masters, release });
   const recovery: Recovery = new Recovery(node, { masters, directory, agent, homes });
 
   /** Until the directory of the day has answered. */
@@ -162,6 +169,7 @@ export function createDlm(deps: DlmDeps): Dlm {
           locks: agent.size,
           orphans: agent.orphans.size,
           ...masters.counters,
+          ...deadlocks.counters,
           recovering: recovery.barrier ? 1 : 0,
           ...refusals(ics),
         },
@@ -207,6 +215,11 @@ export function createDlm(deps: DlmDeps): Dlm {
       agent.told(q, call.from.node);
       return ok();
     },
+    suspect: () => {
+      deadlocks.search();
+      return ok();
+    },
+    waits: () => ok({ resources: masters.waits() }),
     census: async ({ transid, bootId }, call) => {
       recovery.heard(call.from.node, bootId);
       if (!(await node.atView(transid, 1_000))) return fail('EAGAIN', 'not at your view yet');
@@ -263,6 +276,10 @@ export function createDlm(deps: DlmDeps): Dlm {
       void every(silenceMs / 4, () => {
         if (clock.nowMs() - heardMs >= silenceMs) return attach();
       });
+      if (deadlockMs > 0)
+        void every(deadlockMs / 2, () => {
+          if (agent.waitsLong()) deadlocks.suspect();
+        });
       void every(sweepMs, () => {
         if (node.leased) agent.sessions.sweep();
         masters.sweep();

@@ -1,6 +1,7 @@
 // ssi lock: runs a command under a lock, as flock(1) does on one machine. The command runs here, with the
 // fencing token in its environment; where the lock is lost it is ended. [flock(1); VMS DLM]
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { constants, hostname } from 'node:os';
 import { type Errno, type LockFlag, type LockMode, lockModes } from '@ssi/contracts';
 import { Option } from 'commander';
@@ -47,7 +48,8 @@ export const define: Define = (command, shell) => {
       `
 The command finds SSI_LOCK_NAME, SSI_LOCK_MODE and, for a mode that writes (CW, PW, EX), SSI_LOCK_TOKEN: a number
 that only grows. Who keeps the data should refuse a smaller one than it has seen. Where the lock is lost (its node
-died) the command gets SIGTERM, after 5 s SIGKILL.
+died) the command gets SIGTERM, after 5 s SIGKILL. One ssi lock under another: where two of these wait for each
+other, one ends with EDEADLK (SSI_LOCK_XID says which belong together).
 Ends with the command's own status; with 1 where the lock was not granted; with 125 where it was lost.
 
 Examples:
@@ -70,11 +72,14 @@ Examples:
             if (shell.interrupted.aborted && !opened.ok) return exitCode.interrupted;
             if (!opened.ok) return shell.fail(command, name, opened);
             const lockspace = opened.value;
+            // Under another ssi lock: both wait together, and a circle of such waits is found.
+            const xid = shell.io.env.SSI_LOCK_XID ?? randomBytes(8).toString('hex');
             const flags: LockFlag[] = options.noqueue ? ['NOQUEUE'] : [];
             const asked = lockspace.lock(name, options.mode, {
               flags,
               signal: shell.interrupted,
               ...(options.timeout !== undefined && { timeoutMs: options.timeout }),
+              xid,
             });
             const lock = await shell.progress(`waiting for ${name}`, asked);
             if (!lock.ok) {
@@ -85,7 +90,7 @@ Examples:
             const { token, mode } = lock.value;
             const env = {
               ...shell.io.env,
-              ...{ SSI_LOCK_NAME: name, SSI_LOCK_MODE: mode },
+              ...{ SSI_LOCK_NAME: name, SSI_LOCK_MODE: mode, SSI_LOCK_XID: xid },
               ...(token !== undefined && { SSI_LOCK_TOKEN: token }),
             };
             const status = await runUnder(withoutDashes(argv), env, lockspace.lost);

@@ -30,7 +30,7 @@ type Started = Reply<NodeEntry, 'EIO' | 'ENOENT'>;
 export const nodeDir = (cluster: string): string => `/run/ssi/node/${cluster}`;
 
 /** Variables of `ssi up` that its services get as they are, besides OpenTelemetry's. */
-const handedOn = ['SSI_FAILPOINTS', 'SSI_REPLICAS', 'SSI_TRACE_SAMPLE'];
+const handedOn = ['SSI_FAILPOINTS', 'SSI_REPLICAS', 'SSI_TRACE_SAMPLE', 'SSI_DEADLOCK_WAIT'];
 const serviceList = 'membership,ics-router,dlm,vproc';
 
 /** What every service of node `num` finds in its environment. */
