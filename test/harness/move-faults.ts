@@ -58,6 +58,8 @@ export class MoveFaults {
   private pid = 0;
   private mark = '';
   private output = numberedOutput();
+  /** What the open attach said beside output. */
+  private heard: string[] = [];
 
   constructor(cluster: TestCluster, ssi: Ssi) {
     this.cluster = cluster;
@@ -136,6 +138,7 @@ export class MoveFaults {
     if (here === 1 || here === 2) return here;
     this.mark = `move-faults-${process.pid}-${marks++}`;
     this.output = numberedOutput();
+    this.heard = [];
     const { pid } = value(
       await this.ssi.run({
         argv: ['/usr/bin/perl', '-e', counter],
@@ -153,6 +156,7 @@ export class MoveFaults {
   }
   private async collect(output: ReturnType<typeof numberedOutput>): Promise<void> {
     for await (const event of this.ssi.attach(this.pid).events()) {
+      if (event.type !== 'data') this.heard.push(JSON.stringify(event));
       if (event.type === 'data') output.feed(event.bytes);
       if (event.type === 'gap') output.feed(`BAD ${event.bytes} bytes gone\n`);
       if (event.type === 'failed')
@@ -327,7 +331,9 @@ export class MoveFaults {
     const now = next();
     const { wrong } = this.output.report();
     const said = (): Promise<string> =>
-      this.cluster.describe().then((d) => `${this.output.report().wrong.join('\n')}\n${d}`);
+      this.cluster
+        .describe()
+        .then((d) => [...this.output.report().wrong, ...this.heard.slice(-10), d].join('\n'));
     await waitUntil('it counts on', () => next() >= now + 10, 15_000, said);
     if (wrong.length > 0) throw new Error(wrong.join('\n'));
   }

@@ -10,12 +10,12 @@ import {
   type Failure,
   fail,
   findMember,
-  type Incarnation,
   ok,
   type Reply,
   type ReplyOf,
   sameIncarnation,
   upMembers,
+  type View,
   vproc,
 } from '@ssi/contracts';
 import { type Stream, sleep } from '@ssi/ports';
@@ -105,6 +105,8 @@ export function attach(
     let watching: { stop(): void } | undefined;
     try {
       while (!closing.signal.aborted) {
+        // As it was before: a node that is excluded and back at the first look would seem the same.
+        const viewBefore = await views.current();
         const opened = await open();
         if (!opened.ok && lastErrno.has(opened.errno)) {
           const taken = opened.errno === 'ESRCH' && lastNode > 0;
@@ -136,7 +138,7 @@ export function attach(
         const { grant, node } = opened.value;
         stream = streamReply.value;
         watching?.stop();
-        watching = endWithNode(views, node, stream);
+        watching = endWithNode(views, { node, before: viewBefore, stream });
         cursor ??= outputCursor(startOffsets(grant, options.from ?? 'start'));
         ends ??= options.follow === false ? endOffsets(grant) : undefined;
         send([attachKind.open, cursor.from()]);
@@ -238,8 +240,11 @@ export function attach(
 /**
  * A node that loses its power closes no connection: when the view no longer has this life of it, we do.
  */
-function endWithNode(views: ViewSource, node: number, stream: Stream): { stop(): void } {
-  let life: Incarnation | undefined;
+function endWithNode(
+  views: ViewSource,
+  { node, before, stream }: { node: number; before: Reply<View, Errno>; stream: Stream },
+): { stop(): void } {
+  let life = before.ok ? findMember(before.value, node)?.incarnation : undefined;
   return views.watch((view) => {
     const member = findMember(view, node);
     life ??= member?.incarnation;

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { type AttachEvent, createSsi } from '@ssi/client';
 import { fail, ok } from '@ssi/contracts';
 import fc from 'fast-check';
@@ -138,6 +139,27 @@ describe('attach: output', () => {
       cluster.handlers['vproc.attach'] = () => fail('ENOENT', 'not here');
     }
     expect(seen.at(-1)).toEqual({ type: 'exit', status });
+  });
+
+  test('its node is excluded and back in another life before anybody looked: goes on where it is now', async () => {
+    const { cluster, program, ssi } = await start();
+    program.write(bytesOf('one '));
+    const events: AttachEvent[] = [];
+    for await (const event of ssi.attach(pid).events()) {
+      events.push(event);
+      if (event.type !== 'data' || event.offset > 0) continue;
+      const back = viewOf(9, { 1: 'UP', 2: 'UP', 3: 'UP' });
+      const [first, ...others] = back.members;
+      assert(first);
+      const incarnation = { bootCount: 2, bootId: 'f'.repeat(16) };
+      cluster.view = { ...back, members: [{ ...first, incarnation }, ...others] };
+      // The connection to node 1 stays open, and nothing comes by it any more.
+      const there = fakeProgram(cluster, pid, 2);
+      there.write(bytesOf('one two'));
+      there.end(exited);
+    }
+    expect(textOf(events)).toBe('one two');
+    expect(events.at(-1)).toEqual({ type: 'exit', status: exited });
   });
 
   test('ESRCH: no such process; ENOENT: one that has no streams', async () => {

@@ -10,10 +10,12 @@ import {
   attachWindow,
   type ExitStatus,
   fail,
+  type Incarnation,
   ics,
   ok,
   type Reply,
   type ReplyOf,
+  sameIncarnation,
   type vproc,
 } from '@ssi/contracts';
 import type { ServedCall, Stream } from '@ssi/ports';
@@ -40,6 +42,14 @@ export class Attachments {
     this.node = q.node;
     this.local = q.local;
     this.moves = q.moves;
+    // What an excluded life had here may run elsewhere by now: its clients are to ask where.
+    let life: Incarnation | undefined;
+    q.node.onView(() => {
+      const now = q.node.self?.incarnation;
+      if (life && now && !sameIncarnation(life, now))
+        for (const all of this.sessions.values()) for (const session of all) session.gone();
+      life = now;
+    });
   }
 
   async attach(
@@ -248,7 +258,7 @@ class Session {
   }
 
   /** The streams left, maybe before this client had connected: it is to ask anew where they are. */
-  private gone(): void {
+  gone(): void {
     if (this.movedTo !== undefined) return; // that is about to be said
     this.open = false;
     this.stream.destroy();
