@@ -89,7 +89,8 @@ export class Attachments {
       const session = new Session(this.node, owner, stream, input);
       const all = this.sessions.get(owner) ?? new Set<Session>();
       this.sessions.set(owner, all.add(session));
-      void session.run(this.local.exits.get(owner)?.exit).then(() => {
+      const ended = this.local.table.has(owner) ? undefined : this.local.exits.get(owner)?.exit;
+      void session.run(ended).then(() => {
         all.delete(session);
         if (all.size === 0) this.sessions.delete(owner);
       });

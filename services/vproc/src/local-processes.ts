@@ -322,6 +322,11 @@ export class LocalProcesses {
   show(pids: readonly number[]): void {
     for (const pid of pids) this.hidden.delete(pid);
   }
+  /** They came by a move: an end on record here was that of a copy, or of an older user of the number. */
+  arrived(pids: readonly number[]): void {
+    this.show(pids);
+    for (const pid of pids) this.exits.delete(pid);
+  }
   /** The copy is dead: what is on record of it goes, the numbers may return. */
   isHidden(pid: number): boolean {
     return this.hidden.has(pid);

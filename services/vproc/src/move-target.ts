@@ -340,7 +340,7 @@ export class TargetSide implements ActiveMove {
     await failpoint('move.target.resuming');
     const stopped = tasks.filter((t) => t.stopped).map((t) => t.pid);
     if (!this.identified) await this.identify();
-    local.show(this.pidList());
+    local.arrived(this.pidList());
     moves.arrived(this.pidList());
     if (owner !== undefined) await ports.streams.resume(owner);
     if (this.record.tcpEstablished) await ports.criu.cleanUp();

@@ -100,6 +100,8 @@ export class Retention {
       await streams.pause(entry.pid);
       await streams.resume(entry.pid);
     }
-    this.attachments.exited(entry.pid, status);
+    // A copy of a move in doubt was killed: maybe it goes on elsewhere.
+    await this.moves.settled(entry.pid);
+    if (this.moves.whereWent(entry.pid) === undefined) this.attachments.exited(entry.pid, status);
   }
 }

@@ -59,7 +59,7 @@ export class FakeCluster {
     if (state !== 'DOWN') return;
     const dead = [member(num, bootCount)];
     const request = { transid: this.view.transid, dead };
-    for (const node of this.up()) {
+    for (const node of this.up().filter((n) => n.num !== num)) {
       const step = async (): Promise<void> => {
         for (;;) {
           const reply = await this.client.call(vproc, 'nodedown', node.num, request);

@@ -232,6 +232,50 @@ describe('vproc: attach', () => {
     assert.equal(answer ?? 'ended', 'ended');
   });
 
+  test('a copy that was killed while its move was in doubt is no end: its process comes back, and is attached to', async () => {
+    const c = await started();
+    const pid = await c.node(1).run();
+    let release = (): void => {};
+    c.node(1).traps.set('move.source.prepared', () => new Promise((done) => (release = done)));
+    void c.node(1).migrate(pid, 2);
+    const held = (): boolean => c.node(1).reached.includes('move.source.prepared');
+    await c.clock.until(held, 30_000, () => 'it is not prepared');
+    // Its node is excluded and its guard kills all; the target has a copy, which goes on by the view.
+    c.node(1).machine.signal(pid, 9);
+    await c.commit(1, 'DOWN');
+    release();
+    await c.clock.until(
+      () => c.node(2).machine.processes.get(pid)?.state === 'running',
+      30_000,
+      () => 'it does not run on node 2',
+    );
+    await c.commit(1, 'UP');
+    await c.clock.pass(5_000);
+    await move(c, pid, 2, 1);
+    const opened = await c.clock.result(c.client.call(vproc, 'attach', 1, { pid, input: false }));
+    assert(opened.ok);
+    const to = { ...opened.value, node: 1 };
+    const stream = await c.net.streams(0, new Life()).connect(to, to.token, 1_000);
+    assert(stream.ok);
+    await stream.value.write(packr.pack([attachKind.open, { out: 0 }]));
+    const kinds: number[] = [];
+    void (async () => {
+      for (let data = await stream.value.read(); data; data = await stream.value.read()) {
+        const message = packr.unpack(data) as [number, string, number, Uint8Array];
+        kinds.push(message[0]);
+        const at = message[2] + (message[3]?.length ?? 0);
+        if (message[0] === attachKind.data)
+          await stream.value.write(packr.pack([attachKind.ack, 'out', at]));
+      }
+    })();
+    await c.clock.pass(1_000);
+    assert(kinds.length > 5, `${kinds.length} messages in a second`);
+    assert(
+      kinds.every((kind) => kind === attachKind.data),
+      kinds.join(),
+    );
+  });
+
   test('ENOENT and EREMCHG: no streams here; moved there', async () => {
     const c = await started();
     const pid = await c.node(1).run();
