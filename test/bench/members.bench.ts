@@ -35,6 +35,8 @@ interface Member {
 
 class Members {
   readonly #dir = mkdtempSync(`${tmpdir()}/ssi-members-`);
+  /** The nodes' own folders, on a tmpfs as ever: each promise is written there before it is given. */
+  readonly #memory = mkdtempSync('/dev/shm/ssi-members-');
   readonly #cluster = `m${process.pid}`;
   readonly all = new Map<number, Member>();
   #nats: ChildProcess | undefined;
@@ -54,7 +56,8 @@ class Members {
 
   start(num: number): void {
     const home = `${this.#dir}/n${num}`;
-    rmSync(`${home}/tmpfs`, { recursive: true, force: true });
+    const memory = `${this.#memory}/n${num}`;
+    rmSync(memory, { recursive: true, force: true });
     mkdirSync(home, { recursive: true });
     const path = `${home}/${performance.now()}.log`;
     const log = openSync(path, 'a');
@@ -65,7 +68,7 @@ class Members {
         SSI_CLUSTER: this.#cluster,
         SSI_NODE: String(num),
         SSI_NATS: this.#url,
-        SSI_NODE_DIR: `${home}/tmpfs`,
+        SSI_NODE_DIR: memory,
         SSI_STATE_DIR: `${home}/disk`,
         SSI_ADDRESSES: '127.0.0.1',
         SSI_SERVICES: 'membership',
@@ -133,7 +136,7 @@ class Members {
     const ended = children.map((c) => (c && c.exitCode === null ? once(c, 'exit') : undefined));
     for (const c of children) c?.kill('SIGKILL');
     await Promise.all(ended);
-    rmSync(this.#dir, { recursive: true, force: true });
+    for (const dir of [this.#dir, this.#memory]) rmSync(dir, { recursive: true, force: true });
   }
 }
 

@@ -13,6 +13,12 @@ import { judge, newer } from './recovery.ts';
 import { type MembershipDeps, type NodeState, selfIn } from './state.ts';
 import { takeover } from './view.ts';
 
+/**
+ * Time for each voter between two rounds of questions, ms: where there are many, all of them asked every tick by
+ * whoever stands would have no time to answer (49 voters, 3 ways, 50 rounds a second: 7,350 messages).
+ */
+const askMsPerVoter = 2;
+
 export interface Won {
   readonly clusterId: string;
   readonly view: View;
@@ -139,7 +145,7 @@ export function createElection(
       if (forced || (living ? isQuorum : isColdQuorum)(have, voters, config.quorum)) break;
       if (nowMs >= endMs) return withdraw(me, voters);
       // Others heard the last heartbeat some ms later: asked again soon.
-      if (nowMs - askedMs < timing.tickMs) continue;
+      if (nowMs - askedMs < Math.max(timing.tickMs, voters.length * askMsPerVoter)) continue;
       askedMs = nowMs;
       me.mandate = beatAcked(beatSent(me.mandate, ++seq, nowMs), state.id.num, seq);
       const vote = {

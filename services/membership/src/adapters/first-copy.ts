@@ -9,6 +9,12 @@ export class FirstCopy {
     { channel: string; high: number; seen: Set<number> }
   >();
 
+  /** Whether a copy of it was taken before. */
+  has(from: number, channel: string, seq: number): boolean {
+    const s = this.senders.get(from);
+    return s?.channel === channel && s.seen.has(seq);
+  }
+
   /** True for the first copy of `seq` on this channel (one start of one sender). */
   take(from: number, channel: string, seq: number): boolean {
     let s = this.senders.get(from);

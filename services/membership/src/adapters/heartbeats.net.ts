@@ -16,6 +16,8 @@ import { FirstCopy } from './first-copy.ts';
 import { hmacSeal, noSeal } from './seal.ts';
 
 const packet = z.tuple([z.int(), z.string(), z.int(), heartbeatMessage]);
+/** The beginning of a packet behind its seal: sender, channel, number. */
+const packetHead = /^(?:[0-9a-f]{64})?\[(\d+),"([0-9a-f]+)",(\d+),/;
 const reconnectMs = 250;
 /** Bytes that may wait on a TCP connection: about 50 messages. */
 const waitingMaxBytes = 16_384;
@@ -51,9 +53,12 @@ export async function openHeartbeats(q: {
 
   /** `claimed`: the sender, where the bus vouches for it. */
   function receive(bytes: Uint8Array | string, claimed?: number): void {
+    const sealed = typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString();
+    // Two of three are copies: not opened. Only what was opened once makes another one a copy.
+    const [, node, sender = '', nth] = packetHead.exec(sealed) ?? [];
+    if (copies.has(Number(node), sender, Number(nth))) return;
     let decoded: unknown;
     try {
-      const sealed = typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString();
       decoded = JSON.parse(seal.open(sealed) ?? '');
     } catch {
       return;
@@ -111,6 +116,17 @@ export async function openHeartbeats(q: {
 
   const lines = new TcpLines(clock);
 
+  /** With this turn, not at the end of the client's batch; each flush is an answer of the broker: one for all peers. */
+  let flushing = false;
+  function flushSoon(): void {
+    if (flushing) return;
+    flushing = true;
+    queueMicrotask(() => {
+      flushing = false;
+      nats.flush().catch(() => {});
+    });
+  }
+
   return {
     ports,
     onMessage(h) {
@@ -138,8 +154,7 @@ export async function openHeartbeats(q: {
         from: self,
       });
       nats.publish(subjectTo, text);
-      // Now, not at the end of the client's batch.
-      nats.flush().catch(() => {});
+      flushSoon();
     },
     async close() {
       closed = true;
