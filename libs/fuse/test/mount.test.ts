@@ -28,7 +28,8 @@ const codeOf = async (work: Promise<unknown>): Promise<string> =>
     (error: NodeJS.ErrnoException) => error.code ?? String(error),
   );
 
-describe.skipIf(reason !== undefined)('FUSE: mounts', () => {
+// Each starts a Node or two of its own, on a machine with other work.
+describe.skipIf(reason !== undefined)('FUSE: mounts', { timeout: 60_000 }, () => {
   test('the file system in memory keeps what the manual pages promise', async () => {
     const { path } = await serve('memory', 'TARGET');
     const script = fileURLToPath(new URL('posix-calls.py', import.meta.url));
