@@ -8,6 +8,7 @@ export {
   printRules,
   type ServerState,
 } from './ipvsadm-print.ts';
+export { type Imported, parseKeepalived } from './keepalived.ts';
 export { parseLvsYaml } from './lvs-yaml.ts';
 export {
   addServer,
