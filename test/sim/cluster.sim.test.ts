@@ -72,3 +72,18 @@ test('Simulation: one interconnect of two is away, then the other: nobody is exc
     assert.ok(!result.transcript.some((line) => line.includes('KCLEANUP')));
   }
 });
+
+test('Simulation: the clocks of all machines are set, hours forward and back: nobody notices', {
+  timeout: 60_000,
+}, async () => {
+  const hourMs = 3_600_000;
+  const set = (node: number, atMs: number, ms: number): Fault => ({
+    ...{ atMs, forMs: 4_000, node },
+    what: { kind: 'setClock', ms },
+  });
+  const faults = [set(1, 4_000, 5 * hourMs), set(2, 5_000, -9 * hourMs), set(3, 6_000, 30_000)];
+  const result = await simulate({ seed: 3, faultyMs: 12_000, faults });
+  assert.equal(result.failure, undefined);
+  assert.ok((result.tally.get('migrate ok') ?? 0) > 1);
+  assert.ok(!result.transcript.some((line) => /KCLEANUP|lease lapsed/.test(line)));
+});

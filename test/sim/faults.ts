@@ -14,6 +14,8 @@ type What =
   | { readonly kind: 'slowNode'; readonly ms: number }
   /** Its services are starved: each thing that they do takes so long. */
   | { readonly kind: 'starveNode'; readonly ms: number }
+  /** Its wall clock is set so much forward, and back. Not drawn: nothing may go by it at all. */
+  | { readonly kind: 'setClock'; readonly ms: number }
   | {
       readonly kind: 'cutNode';
       readonly way: 'both' | 'in' | 'out';
@@ -178,6 +180,9 @@ function begin(cluster: SimCluster, { node: num, what }: Fault): (() => void) | 
     case 'starveNode':
       node.starve(what.ms);
       return () => node.starve(0);
+    case 'setClock':
+      node.setClock(what.ms);
+      return () => node.setClock(-what.ms);
     case 'cutNode':
       return cutNode(cluster, num, what);
     case 'badNet':

@@ -221,6 +221,11 @@ export class SimNode {
     for (const life of this.lives.values()) life.slow(ms);
   }
 
+  /** Somebody sets its wall clock, forward or back. */
+  setClock(ms: number): void {
+    this.#shape.wallStepMs = (this.#shape.wallStepMs ?? 0) + ms;
+  }
+
   probed(token: string): void {
     this.#o.onProbe(this.num, token);
   }

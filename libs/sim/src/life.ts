@@ -10,6 +10,8 @@ export interface ClockShape {
   readonly offsetMs: number;
   /** Seconds of this machine in a second of the world: 1 is exact. */
   readonly rate: number;
+  /** What somebody has set its wall clock forward by, ms: of no account for anything but what people read. */
+  wallStepMs?: number;
 }
 
 export interface LifeOptions {
@@ -39,10 +41,11 @@ export class Life {
     this.name = options.name;
     this.#o = options;
     const { world } = options;
-    const { offsetMs, rate } = options.shape ?? { offsetMs: 0, rate: 1 };
+    const shape = options.shape ?? { offsetMs: 0, rate: 1 };
+    const { offsetMs, rate } = shape;
     this.clock = {
       nowMs: () => offsetMs + world.nowMs() * rate,
-      wallMs: () => world.wallMs() + offsetMs,
+      wallMs: () => world.wallMs() + offsetMs + (shape.wallStepMs ?? 0),
       after: (delayMs, fn) => this.#after(delayMs / rate, fn),
     };
   }
