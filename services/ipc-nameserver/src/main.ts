@@ -1,100 +1,33 @@
-// Process entry: environment -> configuration -> endpoint, telemetry, cache, service; SIGTERM -> stop.
-import { assertSpelling } from '@ssi/contracts';
-import { createEndpoint, credentialOf } from '@ssi/ics';
-import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@ssi/linux';
-import { natsSpanStore, sampleDefault, startTelemetry } from '@ssi/telemetry';
+// Process entry: environment -> cache, service; SIGTERM -> stop.
+import { enter, serviceEnvironment } from '@ssi/entry';
 import { z } from 'zod';
 import { fileIdRecord } from './adapters/id-record.file.ts';
 import { memoryNameCache, memoryStore } from './adapters/name-cache.memory.ts';
 import { redisNameCache } from './adapters/name-cache.redis.ts';
 import { createIpc } from './service.ts';
 
-const environment = z.object({
-  SSI_CLUSTER: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/),
-  SSI_NODE: z.coerce.number().int().min(1).max(1023),
-  SSI_NATS: z.string(),
-  /** URL of the cache; empty: none, which costs a new nameserver time only. */
-  SSI_REDIS: z.string().default(''),
-  /** Where what outlives the service is kept: tmpfs, gone with the node's boot. */
-  SSI_NODE_DIR: z.string().min(1),
-  /** A folder of the node on its machine, for the socket of clients there. */
-  SSI_STATE_DIR: z.string().optional(),
-  /** Comma list, one address for each interconnect, best first. */
-  SSI_ADDRESSES: z.string().default('127.0.0.1'),
-  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
-  /** Part of the ordinary traces that is kept, 0..1. */
-  SSI_TRACE_SAMPLE: z.coerce.number().min(0).max(1).default(sampleDefault),
+const entry = await enter({
+  name: 'ipc',
+  environment: serviceEnvironment.extend({
+    /** URL of the cache; empty: none, which costs a new nameserver time only. */
+    SSI_REDIS: z.string().default(''),
+    /** Where what outlives the service is kept: tmpfs, gone with the node's boot. */
+    SSI_NODE_DIR: z.string().min(1),
+    /** A folder of the node on its machine, for the socket of clients there. */
+    SSI_STATE_DIR: z.string().optional(),
+  }),
+  localSocket: (env) => env.SSI_STATE_DIR && `${env.SSI_STATE_DIR}/ipc.sock`,
 });
-
-assertSpelling(process.env);
-const parsed = environment.safeParse(process.env);
-if (!parsed.success) {
-  process.stderr.write(`ipc: ${z.prettifyError(parsed.error)}\n`);
-  process.exit(64);
-}
-const env = parsed.data;
-const clock = systemClock();
-const log = jsonLog({ fields: { service: 'ipc', node: env.SSI_NODE } });
-// Whoever waits for a message or a semaphore waits for this process.
-keepCompiledCode();
-const raised = goFirst();
-if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
-const addresses = env.SSI_ADDRESSES.split(',').filter(Boolean);
-
-const credential = credentialOf(process.env, 'ipc');
-if (!credential.ok) {
-  log.error('no credential', { errno: credential.errno, detail: credential.detail });
-  process.exit(1);
-}
-const opened = await createEndpoint({
-  cluster: env.SSI_CLUSTER,
-  node: env.SSI_NODE,
-  service: 'ipc',
-  clock,
-  random: systemRandom(),
-  log,
-  nats: env.SSI_NATS,
-  credential: credential.value,
-  tcp: { localPath: env.SSI_STATE_DIR && `${env.SSI_STATE_DIR}/ipc.sock` },
-});
-if (!opened.ok) {
-  log.error('cannot start', { errno: opened.errno, detail: opened.detail });
-  process.exit(1);
-}
-const { ics, tcpPort, nats, setMap, close } = opened.value;
-const telemetry = await startTelemetry({
-  service: 'ipc',
-  node: env.SSI_NODE,
-  cluster: env.SSI_CLUSTER,
-  bootId: ics.self.bootId,
-  ...(nats && { store: natsSpanStore(nats, env.SSI_CLUSTER, { create: !credential.value }) }),
-  otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
-  sample: env.SSI_TRACE_SAMPLE,
-  clock,
-});
-const cluster = env.SSI_CLUSTER;
+const { clock, log, tcp } = entry;
+const { ics, setMap, tcpPort } = entry.endpoint;
+const { SSI_CLUSTER: cluster, SSI_REDIS: url, SSI_NODE_DIR: nodeDir } = entry.env;
 const ipc = createIpc({
-  ...{ ics, clock, log, setMap },
-  cache: env.SSI_REDIS
-    ? redisNameCache({ url: env.SSI_REDIS, cluster, log })
-    : memoryNameCache(memoryStore(), cluster),
-  ids: fileIdRecord(`${env.SSI_NODE_DIR}/ipc`),
+  ...{ ics, clock, log, tcp, setMap },
+  cache: url ? redisNameCache({ url, cluster, log }) : memoryNameCache(memoryStore(), cluster),
+  ids: fileIdRecord(`${nodeDir}/ipc`),
   servicePid: process.pid,
-  tcp: tcpPort === 0 ? [] : addresses.map((host) => ({ host, port: tcpPort })),
 });
-
-const stop = async (): Promise<void> => {
-  ipc.stop();
-  await telemetry.stop();
-  await close();
-  process.exit(0);
-};
-process.once('SIGTERM', () => void stop());
-process.once('SIGINT', () => void stop());
-// Its supervisor starts another.
-void ipc.outlived.then(() => {
-  log.warn('the life of the node is over, and with it this one');
-  process.exit(1);
-});
+entry.stopWith(() => ipc.stop());
+void ipc.outlived.then(() => entry.giveUp('the life of the node is over, and with it this one'));
 await ipc.start();
 log.info('ready', { tcpPort });
