@@ -16,7 +16,7 @@ export const lockPlants: readonly LockPlant[] = [
       service === 'dlm'
         ? bend(ics, 'dlm.census', async (plain) => {
             const reply = (await plain()) as { ok: boolean; value?: object };
-            return reply.ok ? ok({ ...reply.value, keys: [] }) : reply;
+            return reply.ok ? ok({ ...reply.value, masters: [], more: false }) : reply;
           })
         : ics,
   },
@@ -57,6 +57,12 @@ export const lockPlants: readonly LockPlant[] = [
   {
     name: 'fencing tokens begin anew with each life of the lock manager',
     checkers: doubled,
-    tokens: () => ({ load: async () => undefined, save: async () => {} }),
+    tokens: (tokens) => ({
+      load: async () => {
+        const former = await tokens.load();
+        return former && { ...former, transid: 0, n: 0 };
+      },
+      save: (reserved) => tokens.save(reserved),
+    }),
   },
 ];

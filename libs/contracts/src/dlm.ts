@@ -3,7 +3,7 @@
 // [VMS DLM; libdlm: dlm_lock(3), dlm_unlock(3)]
 import { z } from 'zod';
 import { defineContract, message, rpc } from './contract.ts';
-import { incarnation, nodeNum, pid, serviceBootId, transId } from './ids.ts';
+import { nodeNum, pid, transId } from './ids.ts';
 import { lockFlag, lockMode } from './lock.ts';
 import { rendezvous } from './rendezvous.ts';
 import { serviceOps, upMembers, type View } from './service.ts';
@@ -114,8 +114,26 @@ const seenLock = z.object({
   waitedMs: z.number().min(0),
 });
 
-/** The lives of lock managers that a node goes by. */
-const boots = z.array(z.object({ node: nodeNum, bootId: serviceBootId }));
+/**
+ * One life of the lock manager of a node: boot count of the node x 2^20 + a number that counts its starts from
+ * 1. A multiple of 2^20 stands for none: every life below it is over. What comes from one that is over is ESTALE.
+ */
+const life = z.int().min(1);
+/** The newest lives of lock managers that a node knows of. */
+const lives = z.array(z.object({ node: nodeNum, life })).max(1_023);
+/** The first token of a mastership names it: of two for one resource the greater one is the newer. */
+const blockOf = z.object({ transid: transId, first: z.int(), last: z.int() });
+const locksMoved = 1_000;
+/** What a directory node goes by while it hears all others. */
+const roundOf = z.object({
+  life,
+  /** Counts its rounds. */
+  round: z.int().min(1),
+  transid: transId,
+  /** Who is UP in that view: who goes by another set answers EAGAIN. */
+  up: z.array(nodeNum).max(1_023),
+  lives,
+});
 
 export const lockInfo = z.object({
   lkid,
@@ -263,26 +281,34 @@ export const dlm = defineContract('dlm', 1, {
   lookup: rpc({
     callers: ['dlm'],
     summary:
-      'Directory: which node is master of a resource; the asker becomes it where there is none, and gets a block of fencing tokens. EREMCHG: another node is the directory. EAGAIN: its directory is being rebuilt, ask again.',
-    request: z.object({ key: resourceKey, transid: transId, tokensOnly: z.boolean().optional() }),
+      'Directory: which node is master of a resource; the asker becomes it where there is none, and gets a block of fencing tokens. EREMCHG: another node is the directory. EAGAIN: its directory is being rebuilt, ask again. ESTALE: that life of the asker is over.',
+    request: z.object({
+      life,
+      key: resourceKey,
+      transid: transId,
+      tokensOnly: z.boolean().optional(),
+    }),
     reply: z.object({
       master: nodeNum,
+      life,
+      /** Its first token names the mastership. */
+      since: tokenParts.optional(),
       /** For a new master, and with `tokensOnly`. */
-      tokens: z.object({ transid: transId, first: z.int(), last: z.int() }).optional(),
-      /** A new master grants nothing before these are behind it at every node. */
-      barrier: z.object({ transid: transId, boots }).optional(),
+      tokens: blockOf.optional(),
+      /** A new master grants nothing before it has from these what they hold. */
+      recover: z.array(nodeNum).optional(),
       /** The former master died: what the value block held is not known. */
       valueLost: z.boolean().optional(),
     }),
-    errnos: ['EREMCHG', 'EAGAIN'],
+    errnos: ['EREMCHG', 'EAGAIN', 'ESTALE'],
     priority: 1,
   }),
   forget: rpc({
     callers: ['dlm'],
     summary: 'Directory: its master gives a resource up that nobody uses. Idempotent.',
-    request: z.object({ key: resourceKey }),
+    request: z.object({ life, key: resourceKey }),
     reply: z.object({}),
-    errnos: [],
+    errnos: ['EAGAIN', 'ESTALE'],
     priority: 1,
   }),
   ask: rpc({
@@ -290,6 +316,7 @@ export const dlm = defineContract('dlm', 1, {
     summary:
       'Master: a request or conversion of a lock of the asking node. `queued`: the outcome follows by `told`. EREMCHG: not the master. Idempotent by (lkid, op).',
     request: z.object({
+      life,
       key: resourceKey,
       lkid,
       op: opNum,
@@ -306,7 +333,7 @@ export const dlm = defineContract('dlm', 1, {
       }),
     }),
     reply: lockOutcome,
-    errnos: ['EREMCHG'],
+    errnos: ['EREMCHG', 'EAGAIN', 'ESTALE'],
     priority: 1,
     longPoll: true,
   }),
@@ -315,6 +342,7 @@ export const dlm = defineContract('dlm', 1, {
     summary:
       'Master: unlock, or with `cancel` the end of what is pending. EREMCHG: not the master. EBUSY: see unlock and cancel. Idempotent.',
     request: z.object({
+      life,
       key: resourceKey,
       lkid,
       op: opNum,
@@ -326,7 +354,7 @@ export const dlm = defineContract('dlm', 1, {
       died: z.boolean().optional(),
     }),
     reply: z.object({}),
-    errnos: ['EREMCHG', 'EBUSY', 'ENOENT'],
+    errnos: ['EREMCHG', 'EBUSY', 'ENOENT', 'EAGAIN', 'ESTALE'],
     priority: 1,
     longPoll: true,
   }),
@@ -334,6 +362,7 @@ export const dlm = defineContract('dlm', 1, {
     callers: ['dlm'],
     summary: 'Master to agent: the outcome of an operation that was queued, or a blocking AST.',
     request: z.object({
+      life,
       lkid,
       op: opNum,
       outcome: lockOutcome.optional(),
@@ -371,31 +400,67 @@ export const dlm = defineContract('dlm', 1, {
   census: rpc({
     callers: ['dlm'],
     summary:
-      'Asked by a directory node: the resources that this node is master of and the asker keeps, by the view `transid`. It also says which life of the asker this is: of a former one nothing is left.',
-    request: z.object({ transid: transId, incarnation, bootId: serviceBootId }),
-    reply: z.object({ bootId: serviceBootId, keys: z.array(resourceKey) }),
-    errnos: ['EAGAIN'],
+      'Asked by a directory node, first: the resources that this node is master of and the asker keeps, in order, those after `after`. EAGAIN: another view, or still starting. ESTALE: that life of the asker is over.',
+    request: roundOf.extend({ after: z.string().optional() }),
+    reply: z.object({
+      life,
+      lives,
+      masters: z.array(z.object({ key: resourceKey, tokens: blockOf })),
+      more: z.boolean(),
+    }),
+    errnos: ['EAGAIN', 'ESTALE'],
     priority: 1,
     timeoutMs: 10_000,
   }),
-  barrier: rpc({
+  lost: rpc({
     callers: ['dlm'],
     summary:
-      'Answered when this node goes by that view and those lives of lock managers, and has sent all locks of lost masters to new ones. EAGAIN: not yet, ask again.',
-    request: z.object({ transid: transId, boots }),
+      'Asked by a directory node, when it has heard all masters: the resources that this node uses, of which the master is none of the lives that the asker goes by, in order, those after `after`. EAGAIN: another view, a nodedown step that has not come, or newer lives, which are in `census` then.',
+    request: roundOf.extend({ after: z.string().optional() }),
+    reply: z.object({
+      life,
+      /** With how many locks are held. */
+      lost: z.array(z.object({ key: resourceKey, held: z.int().min(0) })),
+      more: z.boolean(),
+    }),
+    errnos: ['EAGAIN', 'ESTALE'],
+    priority: 1,
+    timeoutMs: 10_000,
+  }),
+  remaster: rpc({
+    callers: ['dlm'],
+    summary:
+      'Directory to a node: it is master of these from now on, or was all along, and is to fetch what the nodes of `recover` hold before it grants more. EREMCHG: not the directory by the view here, or of a former round. Idempotent.',
+    request: z.object({
+      life,
+      round: z.int().min(1),
+      resources: z
+        .array(
+          z.object({ key: resourceKey, tokens: blockOf, recover: z.array(nodeNum).max(1_023) }),
+        )
+        .max(locksMoved),
+    }),
     reply: z.object({}),
-    errnos: ['EAGAIN'],
+    errnos: ['EREMCHG', 'EAGAIN', 'ESTALE'],
     priority: 1,
     timeoutMs: 10_000,
   }),
   rebuild: rpc({
     callers: ['dlm'],
     summary:
-      'Agent to a new master: the locks it holds on a resource whose master was lost. EREMCHG: not the master. Idempotent by lkid.',
+      'A new master fetches the locks that this node holds on resources; from the answer on the asker is their master for it. ESTALE: there is a newer master, or that life of the asker is over. Idempotent.',
     request: z.object({
-      key: resourceKey,
-      locks: z
-        .array(
+      life,
+      resources: z
+        .array(z.object({ key: resourceKey, since: tokenParts }))
+        .min(1)
+        .max(locksMoved),
+    }),
+    reply: z.object({
+      life,
+      /** In the order of the request. */
+      locks: z.array(
+        z.array(
           z.object({
             lkid,
             op: opNum,
@@ -413,11 +478,10 @@ export const dlm = defineContract('dlm', 1, {
               xid: lockXid.optional(),
             }),
           }),
-        )
-        .max(1_000),
+        ),
+      ),
     }),
-    reply: z.object({}),
-    errnos: ['EREMCHG'],
+    errnos: ['EAGAIN', 'ESTALE'],
     priority: 1,
     timeoutMs: 10_000,
   }),

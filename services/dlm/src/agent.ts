@@ -13,7 +13,7 @@ import {
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import { bitsOf, checkRequest, flag } from './flags.ts';
-import type { Home, Homes, RebuiltLock } from './homes.ts';
+import type { Home, Homes, Mastership, RebuiltLock } from './homes.ts';
 import type { LocalNode } from './local-node.ts';
 import type { AskRequest, ReleaseRequest } from './masters.ts';
 import { rank, writesValue } from './modes.ts';
@@ -63,7 +63,7 @@ interface Pending {
   readonly value: Uint8Array | undefined;
   /** Why it is withdrawn. */
   withdrawn: 'ECANCELED' | 'ETIMEDOUT' | undefined;
-  /** The outcome, where it came by `told`. */
+  /** The outcome; a grant is held from the moment that it is here. */
   told: LockOutcome | undefined;
   /** When it was queued, and when it is next said to wait for long; undefined: it is not queued. */
   long: { readonly sinceMs: number; nextMs: number } | undefined;
@@ -154,7 +154,7 @@ export class Agent {
     signal.removeEventListener('abort', gaveUp);
     // It is held from now on, also where the client hears of it later: a new master has to know of it.
     lock.pending = undefined;
-    const reply = this.#settle(lock, pending, outcome);
+    const reply = this.#settle(lock, outcome);
     lock.reply = reply;
     if (!this.#d.node.leased) await this.#d.node.whenLeased();
     start.resolve(reply);
@@ -218,24 +218,35 @@ export class Agent {
   /** Asks the master, and the next one where that is lost, until there is an outcome. */
   async #drive(lock: AgentLock, p: Pending, isNew: boolean): Promise<LockOutcome> {
     const { node, homes } = this.#d;
+    const { home } = lock;
     /** A master that may have it queued without this node's knowledge. */
-    let doubt: number | undefined;
+    let doubt: Mastership | undefined;
     let againMs = againMinMs;
     for (;;) {
-      if (p.withdrawn && (doubt === undefined || lock.home.master !== doubt))
+      if (p.told) return p.told;
+      if (
+        p.withdrawn &&
+        (doubt === undefined || home.at !== doubt || home.lost) &&
+        !this.#goesDown(lock, p)
+      )
         return refused(p.withdrawn);
-      const found = homes.find(lock.home);
-      const master = typeof found === 'number' ? found : await this.#orWithdrawn(p, found);
-      if (master === undefined) continue;
-      const reply = await this.#d.ask(master, {
-        ...{ key: lock.home.key, lkid: lock.lkid, op: lock.op, convert: !isNew },
+      const found = homes.find(home);
+      const at = 'then' in found ? await this.#orWithdrawn(p, found) : found;
+      if (at === undefined || node.life === undefined) continue;
+      const reply = await this.#d.ask(at.node, {
+        ...{ life: node.life, key: home.key, lkid: lock.lkid, op: lock.op, convert: !isNew },
         ...{ mode: p.mode, flags: p.flags, bast: lock.bast, who: lock.who },
         ...(p.value && { value: p.value }),
       });
-      if (reply.ok && reply.value.state !== 'queued') return reply.value;
+      const same = home.at === at && !home.lost;
+      if (reply.ok && reply.value.state !== 'queued') {
+        // What a lost master has granted is not known to the next one.
+        if (same && !p.told) this.#take(lock, p, reply.value);
+        continue;
+      }
       if (!reply.ok) {
-        if (reply.errno === 'EREMCHG') homes.wrong(lock.home, master);
-        else if (reply.errno !== 'EHOSTUNREACH') doubt = master;
+        if (reply.errno === 'EREMCHG') this.#notMaster(home, at);
+        else if (reply.errno !== 'EHOSTUNREACH') doubt = at;
         await sleep(node.clock, retryMs);
         continue;
       }
@@ -246,14 +257,13 @@ export class Agent {
         late = true;
         p.wake();
       });
-      while (!p.told && !late && lock.home.master === master && !lock.home.lost)
+      while (!p.told && !late && home.at === at && !home.lost)
         await new Promise<void>((wake) => {
           p.wake = wake;
         });
       timer.cancel();
-      if (p.told) return p.told;
       // The word of it may have been lost on its way: asking again is harmless.
-      if (late) doubt = master;
+      if (late) doubt = at;
       againMs = Math.min(2 * againMs, againMaxMs);
     }
   }
@@ -279,28 +289,45 @@ export class Agent {
     return any;
   }
 
-  #orWithdrawn(p: Pending, found: Promise<number>): Promise<number | undefined> {
+  /** Another is looked for, unless something is held there: then that one comes by itself. */
+  #notMaster(home: Home, at: Mastership): void {
+    if (this.held(home.key).length === 0) this.#d.homes.wrong(home, at);
+  }
+
+  /** It is done, whatever becomes of its master. */
+  #goesDown(lock: AgentLock, p: Pending): boolean {
+    return lock.granted !== undefined && rank[p.mode] <= rank[lock.granted];
+  }
+
+  #orWithdrawn(p: Pending, found: Promise<Mastership>): Promise<Mastership | undefined> {
     return new Promise((done) => {
       p.wake = () => {
-        if (p.withdrawn) done(undefined);
+        if (p.withdrawn || p.told) done(undefined);
       };
       void found.then(done);
     });
   }
 
-  #settle(lock: AgentLock, p: Pending, outcome: LockOutcome): LockReply {
+  /** The outcome is here. */
+  #take(lock: AgentLock, p: Pending, outcome: LockOutcome): void {
+    p.told = outcome;
+    if (outcome.state !== 'granted') return;
+    const { mode, token, value, valueSeq, valueInvalid } = outcome;
+    lock.granted = mode;
+    lock.token = token;
+    lock.valueKnown = (p.flags & flag.VALBLK) !== 0 && !valueInvalid;
+    lock.valueSeq = valueSeq;
+    if (p.flags & flag.VALBLK) lock.value = value ?? p.value;
+  }
+
+  #settle(lock: AgentLock, outcome: LockOutcome): LockReply {
     if (outcome.state !== 'granted') {
       const errno = outcome.state === 'refused' ? outcome.errno : 'ECANCELED';
       const detail = outcome.state === 'refused' ? outcome.detail : '';
       if (lock.granted === undefined) this.#drop(lock);
       return fail(errno, detail);
     }
-    const { mode, token, value, valueSeq, valueInvalid, altMode, demoted } = outcome;
-    lock.granted = mode;
-    lock.token = token;
-    lock.valueKnown = (p.flags & flag.VALBLK) !== 0 && !valueInvalid;
-    lock.valueSeq = valueSeq;
-    if (p.flags & flag.VALBLK) lock.value = value ?? p.value;
+    const { mode, token, value, valueInvalid, altMode, demoted } = outcome;
     return ok({
       mode,
       ...(token && { token: tokenText(token) }),
@@ -314,26 +341,33 @@ export class Agent {
   /** From a master: what became of a queued operation, or what a lock blocks. */
   told(q: RequestOf<typeof dlm.ops.told>, from: number): void {
     const lock = this.#locks.get(q.lkid);
-    if (!lock || lock.op !== q.op || lock.home.master !== from) return;
-    if (q.outcome && lock.pending) {
-      lock.pending.told = q.outcome;
+    const { at, lost } = lock?.home ?? {};
+    if (!lock || lock.op !== q.op || at?.node !== from || at.life !== q.life || lost) return;
+    if (q.outcome && lock.pending && !lock.pending.told) {
+      this.#take(lock, lock.pending, q.outcome);
       lock.pending.wake();
     }
     if (q.blocking && !this.orphans.has(lock))
       this.sessions.blocking(lock.session, lock.ref, q.blocking);
   }
 
-  /** The pending operations there look for another master. */
+  /** What is pending there waits for the next master. */
   masterLost(num: number): void {
     this.#d.homes.masterLost(num);
-    for (const lock of this.#locks.values()) if (lock.home.lost) lock.pending?.wake();
+    for (const home of this.#d.homes.lost()) this.masterFound(home.key);
+  }
+
+  /** Its master is another one, or none, from now on. */
+  masterFound(key: string): void {
+    for (const lock of this.#byKey.get(key) ?? []) lock.pending?.wake();
   }
 
   /** What the new master is to know. What waits is asked for anew; what goes down is down already. */
   held(key: string): RebuiltLock[] {
     return [...(this.#byKey.get(key) ?? [])].flatMap((lock) => {
-      const { granted, pending, leaving } = lock;
+      const { granted, leaving } = lock;
       if (granted === undefined) return [];
+      const pending = lock.pending?.told ? undefined : lock.pending;
       let mode = granted;
       let { value, valueSeq, valueKnown } = lock;
       const writing =
@@ -347,6 +381,7 @@ export class Agent {
       else if (pending && rank[pending.mode] < rank[granted]) mode = pending.mode;
       // PR and CW cover CR both, and which of them it has now only the lost master knew.
       if (pending && granted === 'PR' && pending.mode === 'CW') mode = 'CR';
+      if (pending && granted === 'CW' && pending.mode === 'PR') mode = 'CR';
       return [
         {
           ...{ lkid: lock.lkid, op: pending ? lock.op - 1 || 1 : lock.op, mode, bast: lock.bast },
@@ -397,10 +432,11 @@ export class Agent {
     p.withdrawn = errno;
     p.wake();
     while (lock.pending === p && !p.told && !this.#d.node.stopped) {
-      const { master } = lock.home;
-      if (master !== undefined)
-        await this.#d.release(master, {
-          ...{ key: lock.home.key, lkid: lock.lkid, op: lock.op, cancel: errno },
+      const { at, lost } = lock.home;
+      const { life } = this.#d.node;
+      if (at && !lost && life !== undefined)
+        await this.#d.release(at.node, {
+          ...{ life, key: lock.home.key, lkid: lock.lkid, op: lock.op, cancel: errno },
           ...{ flags: 0, force: false },
         });
       if (lock.pending === p && !p.told) await sleep(this.#d.node.clock, retryMs);
@@ -421,15 +457,17 @@ export class Agent {
     }
     const { node, homes } = this.#d;
     while (this.#locks.has(lock.lkid) && !node.stopped) {
-      const found = homes.find(lock.home);
-      const master = typeof found === 'number' ? found : await found;
-      const reply = await this.#d.release(master, {
-        ...{ key: lock.home.key, lkid: lock.lkid, op: lock.op, flags: q.flags },
+      const at = await homes.find(lock.home);
+      if (node.life === undefined) return;
+      const reply = await this.#d.release(at.node, {
+        ...{ life: node.life, key: lock.home.key, lkid: lock.lkid, op: lock.op, flags: q.flags },
         ...(q.value && { value: q.value }),
         ...{ force: true, died: q.died },
       });
-      if (reply.ok || reply.errno === 'ENOENT') break;
-      if (reply.errno === 'EREMCHG') homes.wrong(lock.home, master);
+      // A master that has come for what is held meanwhile may have it from before.
+      const same = lock.home.at === at && !lock.home.lost;
+      if (same && (reply.ok || reply.errno === 'ENOENT' || reply.errno === 'EREMCHG')) break;
+      if (reply.ok) continue;
       await sleep(node.clock, retryMs);
     }
     this.#drop(lock);

@@ -67,7 +67,9 @@ export class DeadlockSearch {
   }
 
   async #giveWay({ master, key, lkid, op }: Waiter): Promise<void> {
-    const q = { key, lkid, op, cancel: 'EDEADLK' as const, flags: 0, force: false };
+    const { life } = this.#d.node;
+    if (life === undefined) return;
+    const q = { life, key, lkid, op, cancel: 'EDEADLK' as const, flags: 0, force: false };
     const reply = await this.#d.release(master, q);
     if (reply.ok) this.counters.deadlockFinds++;
   }

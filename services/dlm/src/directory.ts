@@ -1,7 +1,9 @@
-// The directory of this node's share of resources: which node is master of each. Rebuilt whenever the set
-// of UP nodes changes, from what the masters themselves say. [VMS DLM: directory node; Linux DLM: dir.c]
+// The directory of this node's share of resources: which node is master of each. Whenever who is UP changes, or
+// a life of a lock manager is over, it hears all nodes in two turns: what they are master of, then what they use
+// of which the master is lost. For each of these it names a new master, and the nodes from which that has to
+// fetch what they hold. [VMS DLM: directory node; Linux DLM: dir.c, recover.c]
 import {
-  dlm,
+  type dlm,
   fail,
   ok,
   type Reply,
@@ -11,33 +13,51 @@ import {
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import type { LocalNode } from './local-node.ts';
-import { firstBlock, nextBlock, type TokenSource } from './tokens.ts';
+import { type Block, firstBlock, isNewer, nameOf, nextBlock, type TokenSource } from './tokens.ts';
 
 export type LookupReply = ReplyOf<typeof dlm.ops.lookup>;
-export type Barrier = NonNullable<LookupReply['barrier']>;
+type CensusRequest = RequestOf<typeof dlm.ops.census>;
+type RemasterRequest = RequestOf<typeof dlm.ops.remaster>;
 
 const retryMs = 20;
 const viewMs = 5_000;
+const remasterMax = 500;
 
 export interface DirectoryDeps {
   readonly node: LocalNode;
   readonly tokens: TokenSource;
-  /** What has to be over before a new mastership may grant; undefined: nothing. */
-  readonly barrier: () => Barrier | undefined;
-  /** The keys that this node itself is master of and this directory keeps. */
-  readonly ownKeys: () => readonly string[];
-  /** A lock manager in a life of which nothing was known. */
-  readonly heard: (node: number, bootId: string) => void;
+  /** Deaths that the view shows and whose step has not come: what the dead had is not lost yet. */
+  readonly mourning: () => boolean;
+  readonly census: (to: number, q: CensusRequest) => Promise<Reply<ReplyOf<typeof dlm.ops.census>>>;
+  readonly lost: (to: number, q: CensusRequest) => Promise<Reply<ReplyOf<typeof dlm.ops.lost>>>;
+  readonly remaster: (to: number, q: RemasterRequest) => Promise<Reply<unknown>>;
 }
+
+interface Entry {
+  readonly master: number;
+  readonly life: number;
+  /** Of its mastership; undefined: they are being written down. */
+  tokens: Block | undefined;
+  /** By its own word: it may have used these tokens, and given it up since. */
+  heard: boolean;
+  /** What a new master fetches from. */
+  readonly recover: readonly number[];
+  readonly valueLost: boolean;
+}
+
+/** Users of a resource whose master is lost: locks held, by node. */
+type Users = Map<number, number>;
 
 export class Directory {
   readonly #d: DirectoryDeps;
-  readonly #entries = new Map<string, number>();
+  readonly #entries = new Map<string, Entry>();
   /** Resources whose master was lost, until they have a new one. */
   readonly #lost = new Set<string>();
-  /** Sets of UP nodes since all masters were last heard; undefined: they never were. */
+  /** Sets of UP nodes since all nodes were last heard; undefined: they never were. */
   #sets: (readonly number[])[] | undefined;
   #round = 0;
+  /** The present round is over: what is lost is free for the next who asks. */
+  #heardAll = false;
   #settled = Promise.withResolvers<void>();
 
   constructor(deps: DirectoryDeps) {
@@ -47,65 +67,186 @@ export class Directory {
   get size(): number {
     return this.#entries.size;
   }
-  /** Resolves when all masters were heard once. */
+  /** Resolves when all nodes were heard once. */
   get settled(): Promise<void> {
     return this.#settled.promise;
   }
   get isSettled(): boolean {
-    return this.#sets?.length === 1;
+    return this.#heardAll;
   }
 
-  /** Who is UP changed: hears all masters anew; meanwhile it answers for what was its own all along. */
+  /** Who is UP changed. Meanwhile it answers for what was its own all along. */
   rebuild(): void {
     const { node } = this.#d;
-    const up = node.up();
-    this.#sets?.push(up);
+    this.#sets?.push(node.up());
     for (const key of [...this.#entries.keys()])
       if (node.directoryOf(key) !== node.num) this.#entries.delete(key);
     for (const key of [...this.#lost])
       if (node.directoryOf(key) !== node.num) this.#lost.delete(key);
-    void this.#hearAll(++this.#round, up);
+    this.hearAll();
   }
 
-  async #hearAll(round: number, up: readonly number[]): Promise<void> {
-    const { node } = this.#d;
-    await Promise.all(node.holders().map((num) => this.#hear(round, num)));
-    if (round !== this.#round || node.stopped) return;
-    this.#sets = [up];
-    this.#settled.resolve();
-  }
-
-  async #hear(round: number, num: number): Promise<void> {
-    const { node } = this.#d;
-    while (round === this.#round && !node.stopped) {
-      if (num === node.num) {
-        for (const key of this.#d.ownKeys()) this.#entries.set(key, num);
-        return;
-      }
-      const { transid, self } = node;
-      if (!self || !node.holders().includes(num)) return;
-      const request = { transid, incarnation: self.incarnation, bootId: node.ics.self.bootId };
-      const reply = await node.ics.call(dlm, 'census', num, request);
-      if (round !== this.#round) return;
-      if (reply.ok) {
-        this.#d.heard(num, reply.value.bootId);
-        for (const key of reply.value.keys) {
-          this.#entries.set(key, num);
-          this.#lost.delete(key);
-        }
-        return;
-      }
-      await sleep(node.clock, retryMs);
-    }
-  }
-
-  /** Nothing of what that node was master of is left. */
+  /** Nothing is left of what former lives of that node were master of. */
   masterLost(num: number): void {
-    for (const [key, master] of this.#entries)
-      if (master === num) {
+    for (const [key, { master, life }] of this.#entries)
+      if (master === num && this.#d.node.lives.isOver(num, life)) {
         this.#entries.delete(key);
         this.#lost.add(key);
       }
+    this.hearAll();
+  }
+
+  hearAll(): void {
+    this.#heardAll = false;
+    void this.#hearAll(++this.#round);
+  }
+
+  async #hearAll(round: number): Promise<void> {
+    const { node } = this.#d;
+    while (this.#d.mourning() || node.life === undefined) {
+      await sleep(node.clock, retryMs);
+      if (round !== this.#round || node.stopped) return;
+    }
+    const up = node.up();
+    const lost = new Map<string, Users>();
+    await Promise.all(node.holders().map((num) => this.#census(round, num)));
+    await Promise.all(node.holders().map((num) => this.#hearLost(round, num, lost)));
+    if (round !== this.#round || node.stopped) return;
+    const batches = await this.#place(round, lost);
+    if (round !== this.#round || node.stopped) return;
+    this.#sets = [up];
+    this.#heardAll = true;
+    this.#settled.resolve();
+    for (const [num, resources] of batches)
+      for (let at = 0; at < resources.length; at += remasterMax)
+        void this.#send(round, num, resources.slice(at, at + remasterMax));
+  }
+
+  /** Until that node has answered, or this round is of no use any more. */
+  async #ask<T extends { life: number; more: boolean }>(
+    round: number,
+    num: number,
+    ask: (q: CensusRequest) => Promise<Reply<T>>,
+    each: (value: T) => string | undefined,
+    again: () => Promise<void>,
+  ): Promise<void> {
+    const { node } = this.#d;
+    let after: string | undefined;
+    for (;;) {
+      const { life, transid } = node;
+      if (round !== this.#round || node.stopped || life === undefined) return;
+      if (!node.holders().includes(num)) return;
+      const lives = node.lives.all();
+      const where = after !== undefined && { after };
+      const reply = await ask({ life, round, transid, up: node.up(), lives, ...where });
+      if (round !== this.#round) return;
+      if (reply.ok && node.lives.hear(num, reply.value.life)) {
+        if (round !== this.#round) return;
+        after = each(reply.value);
+        if (!reply.value.more) return;
+        continue;
+      }
+      await sleep(node.clock, retryMs);
+      await again();
+    }
+  }
+
+  #census(round: number, num: number): Promise<void> {
+    const { node } = this.#d;
+    return this.#ask(
+      round,
+      num,
+      (q) => this.#d.census(num, q),
+      ({ life, lives, masters }) => {
+        node.lives.merge(lives);
+        for (const { key, tokens } of masters) {
+          const known = this.#entries.get(key);
+          if (known?.tokens && isNewer(nameOf(known.tokens), nameOf(tokens))) continue;
+          if (node.directoryOf(key) !== node.num || node.lives.isOver(num, life)) continue;
+          const recover = known?.master === num ? known.recover : [];
+          this.#entries.set(key, {
+            master: num,
+            life,
+            tokens,
+            heard: true,
+            recover,
+            valueLost: false,
+          });
+          this.#lost.delete(key);
+        }
+        return masters.at(-1)?.key;
+      },
+      async () => {},
+    );
+  }
+
+  #hearLost(round: number, num: number, all: Map<string, Users>): Promise<void> {
+    return this.#ask(
+      round,
+      num,
+      (q) => this.#d.lost(num, q),
+      ({ lost }) => {
+        for (const { key, held } of lost) {
+          const users = all.get(key);
+          if (users) users.set(num, held);
+          else all.set(key, new Map([[num, held]]));
+        }
+        return lost.at(-1)?.key;
+      },
+      // It may know of lives that this node does not.
+      () => this.#census(round, num),
+    );
+  }
+
+  /** Who is to be master of each that is lost: who has the most locks there. */
+  async #place(
+    round: number,
+    lost: Map<string, Users>,
+  ): Promise<Map<number, RemasterRequest['resources']>> {
+    const { node } = this.#d;
+    const batches = new Map<number, RemasterRequest['resources']>();
+    for (const [key, users] of lost) {
+      let entry = this.#entries.get(key);
+      const recover = [...users.keys()];
+      if (!entry) {
+        const [master = 0] = [...users].reduce((a, b) => (b[1] > a[1] ? b : a));
+        const life = node.lives.alive(master);
+        const tokens = await this.#block();
+        if (!tokens || round !== this.#round) return batches;
+        if (life === undefined) continue;
+        entry = { master, life, tokens, heard: false, recover, valueLost: true };
+        this.#entries.set(key, entry);
+        this.#lost.delete(key);
+      }
+      // It was master all along, or has given it up a moment ago and becomes it anew.
+      const tokens = entry.heard ? await this.#block() : entry.tokens;
+      if (!tokens || round !== this.#round) return batches;
+      const batch = batches.get(entry.master) ?? [];
+      batch.push({ key, tokens, recover: [...new Set([...entry.recover, ...recover])] });
+      batches.set(entry.master, batch);
+    }
+    return batches;
+  }
+
+  /** For a new mastership; waits for the next transition where none are left. */
+  async #block(): Promise<Block | undefined> {
+    const { node } = this.#d;
+    while (!node.stopped) {
+      const block = await this.#d.tokens.block(node.transid, firstBlock);
+      if (block) return block;
+      await sleep(node.clock, retryMs);
+    }
+    return undefined;
+  }
+
+  async #send(round: number, to: number, resources: RemasterRequest['resources']): Promise<void> {
+    const { node } = this.#d;
+    for (;;) {
+      const { life } = node;
+      if (round !== this.#round || node.stopped || life === undefined) return;
+      if ((await this.#d.remaster(to, { life, round, resources })).ok) return;
+      await sleep(node.clock, retryMs);
+    }
   }
 
   async lookup(
@@ -119,18 +260,37 @@ export class Directory {
       return fail('EREMCHG', `its directory is node ${directory}`, directory ?? 0);
     const answers = this.#sets?.every((up) => rendezvous(`dlm:${q.key}`, up) === node.num);
     if (!answers) return fail('EAGAIN', 'the directory is being rebuilt');
-    const known = this.#entries.get(q.key);
-    if (known !== undefined && known !== from) return ok({ master: known });
-    const valueLost = this.#lost.delete(q.key);
-    this.#entries.set(q.key, from);
-    const barrier = this.#d.barrier();
-    const block = await tokens.block(node.transid, q.tokensOnly ? nextBlock : firstBlock);
-    if (!block) return fail('EAGAIN', 'no tokens are left in this transid');
-    return ok({ master: from, tokens: block, ...(barrier && { barrier }), valueLost });
+    if (q.tokensOnly) {
+      const block = await tokens.block(node.transid, nextBlock);
+      if (!block) return fail('EAGAIN', 'no tokens are left in this transid');
+      return ok({ master: from, life: q.life, tokens: block });
+    }
+    let entry = this.#entries.get(q.key);
+    if (!entry) {
+      const wasLost = this.#lost.has(q.key);
+      if (wasLost && !this.#heardAll) return fail('EAGAIN', 'its master was lost');
+      if (node.lives.isOver(from, q.life)) return fail('EAGAIN', 'that life is over');
+      this.#lost.delete(q.key);
+      const none = { tokens: undefined, recover: [], valueLost: wasLost };
+      entry = { master: from, life: q.life, heard: true, ...none };
+      this.#entries.set(q.key, entry);
+    }
+    const { master, life, recover, valueLost } = entry;
+    if (master === from && life === q.life && entry.heard) {
+      entry.heard = false;
+      entry.tokens = await tokens.block(node.transid, firstBlock);
+      if (!entry.tokens) entry.heard = true;
+    }
+    const block = entry.tokens;
+    if (!block)
+      return fail('EAGAIN', 'no tokens are left in this transid, or they are being written down');
+    const since = nameOf(block);
+    if (master !== from || life !== q.life) return ok({ master, life, since });
+    return ok({ master, life, since, tokens: block, recover: [...recover], valueLost });
   }
 
   /** Only of who is master of it. */
   forget(key: string, from: number): void {
-    if (this.#entries.get(key) === from) this.#entries.delete(key);
+    if (this.#entries.get(key)?.master === from) this.#entries.delete(key);
   }
 }

@@ -1,54 +1,54 @@
-// Where the resources that this node has locks on are mastered, as far as this node knows; found through
-// the directory, and found again when the master is lost, with the locks sent to the new one first.
-import type { dlm, RequestOf } from '@ssi/contracts';
+// Where the resources that this node uses are mastered, as far as this node knows: found through the
+// directory. Where a master is lost the next one comes by itself and fetches what is held: until then
+// nothing goes on there.
+import type { dlm, Reply, ReplyOf, RequestOf } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
-import type { Barrier, LookupReply } from './directory.ts';
+import type { LookupReply } from './directory.ts';
 import type { LocalNode } from './local-node.ts';
-import type { Block } from './tokens.ts';
+import type { Token } from './resource.ts';
+import { type Block, isNewer, nameOf } from './tokens.ts';
 
 const retryMs = 20;
-/** Locks in one message of a rebuild. */
-const rebuildMax = 500;
 
-export type RebuiltLock = RequestOf<typeof dlm.ops.rebuild>['locks'][number];
+export type RebuiltLock = ReplyOf<typeof dlm.ops.rebuild>['locks'][number][number];
+
+/** Whose a resource is, from when on. A new object each time that the master is another, or has fetched anew. */
+export interface Mastership {
+  readonly node: number;
+  readonly life: number;
+  readonly since: Token;
+}
 
 export interface Home {
   readonly key: string;
-  master: number | undefined;
+  at: Mastership | undefined;
   /** Locks of this node on it, and calls that look for it. */
   users: number;
-  finding: Promise<number> | undefined;
-  /** Its master was lost, and not all locks have been sent to the new one. */
+  finding: Promise<Mastership> | undefined;
+  /** Its master is lost, and no other has come yet. */
   lost: boolean;
+  onFound: () => void;
 }
 
 export interface HomesDeps {
   readonly node: LocalNode;
-  readonly lookup: (
-    to: number,
-    q: RequestOf<typeof dlm.ops.lookup>,
-  ) => Promise<{ ok: true; value: LookupReply } | { ok: false; errno: string; detail: string }>;
+  readonly lookup: (to: number, q: RequestOf<typeof dlm.ops.lookup>) => Promise<Reply<LookupReply>>;
   /** This node became master of it. */
   readonly mastered: (
     key: string,
     block: Block,
-    barrier: Barrier | undefined,
-    valueLost: boolean,
+    q: { recover: readonly number[]; valueLost: boolean },
   ) => void;
-  readonly isMaster: (key: string) => boolean;
+  /** The name of this node's mastership; undefined: it is not master. */
+  readonly isMaster: (key: string) => Token | undefined;
   /** Until the directory knows that this node gave it up. */
   readonly forgetting: (key: string) => Promise<void> | undefined;
-  readonly rebuild: (to: number, q: RequestOf<typeof dlm.ops.rebuild>) => Promise<boolean>;
-  /** What this node holds on it, as the new master is to know it. */
-  readonly held: (key: string) => RebuiltLock[];
 }
 
 export class Homes {
   readonly #d: HomesDeps;
   readonly #homes = new Map<string, Home>();
-  #lost = 0;
-  /** Counts: what was found before the newest loss may be what was lost. */
-  #losses = 0;
+  readonly #lost = new Set<Home>();
   #onNoneLost: (() => void)[] = [];
 
   constructor(deps: HomesDeps) {
@@ -59,103 +59,113 @@ export class Homes {
   use(key: string): Home {
     let home = this.#homes.get(key);
     if (!home) {
-      home = { key, master: undefined, users: 0, finding: undefined, lost: false };
+      home = { key, at: undefined, users: 0, finding: undefined, lost: false, onFound: () => {} };
       this.#homes.set(key, home);
     }
     home.users++;
     return home;
   }
   unuse(home: Home): void {
-    if (--home.users === 0 && !home.lost) this.#homes.delete(home.key);
+    if (--home.users > 0) return;
+    this.#homes.delete(home.key);
+    this.#found(home);
   }
 
-  /** Its master, when that has all the locks of this node. Never, where the service stops before. */
-  find(home: Home): number | Promise<number> {
-    if (home.master !== undefined && !home.lost) return home.master;
+  /** Its master. Never, where the service stops before. */
+  find(home: Home): Mastership | Promise<Mastership> {
+    if (home.at && !home.lost) return home.at;
     home.finding ??= this.#find(home).finally(() => {
       home.finding = undefined;
     });
     return home.finding;
   }
 
-  /** The word of a master that it is not. */
-  wrong(home: Home, master: number): void {
-    if (home.master !== master || home.lost) return;
-    home.master = undefined;
-    // Whoever is it now may not know what this node holds.
-    if (this.#d.held(home.key).length > 0) this.#lose(home);
-  }
-
-  #lose(home: Home): void {
-    home.master = undefined;
-    if (!home.lost) {
-      home.lost = true;
-      this.#lost++;
+  async #find(home: Home): Promise<Mastership> {
+    const { node } = this.#d;
+    for (;;) {
+      if (node.stopped) return new Promise(() => {});
+      if (home.at && !home.lost) return home.at;
+      if (home.lost) {
+        await new Promise<void>((done) => {
+          home.onFound = done;
+        });
+        continue;
+      }
+      const at = await this.lookup(home.key);
+      if (home.at || home.lost) continue;
+      if (at && node.lives.hear(at.node, at.life)) home.at = at;
+      else await sleep(node.clock, retryMs);
     }
-    void this.find(home);
   }
 
+  /** The word of a master that it is not, where nothing is held: another is looked for. */
+  wrong(home: Home, at: Mastership): void {
+    if (home.at === at && !home.lost) home.at = undefined;
+  }
+
+  /** Lives of that node are over. */
   masterLost(num: number): void {
-    this.#losses++;
-    for (const home of this.#homes.values()) if (home.master === num) this.#lose(home);
+    for (const home of this.#homes.values())
+      if (home.at?.node === num && !home.lost && this.#d.node.lives.isOver(num, home.at.life)) {
+        home.lost = true;
+        this.#lost.add(home);
+      }
   }
 
-  get lost(): number {
+  /** This node used it in a former life, whoever its master is. */
+  lose(home: Home): void {
+    home.at = undefined;
+    home.lost = true;
+    this.#lost.add(home);
+  }
+
+  /** Whether a master of that name is as new as the one that is known. */
+  takes(key: string, since: Token): boolean {
+    const at = this.#homes.get(key)?.at;
+    return !at || !isNewer(at.since, since);
+  }
+  /** A master has come for what is held. */
+  fetched(key: string, at: Mastership): void {
+    const home = this.#homes.get(key);
+    if (!home) return;
+    home.at = at;
+    this.#found(home);
+  }
+
+  #found(home: Home): void {
+    home.lost = false;
+    home.onFound();
+    if (this.#lost.delete(home) && this.#lost.size === 0)
+      for (const done of this.#onNoneLost.splice(0)) done();
+  }
+
+  lost(): Iterable<Home> {
     return this.#lost;
   }
   noneLost(): Promise<void> {
-    return this.#lost === 0
+    return this.#lost.size === 0
       ? Promise.resolve()
       : new Promise((done) => this.#onNoneLost.push(done));
   }
 
-  async #find(home: Home): Promise<number> {
-    const { node } = this.#d;
-    for (;;) {
-      if (node.stopped) return new Promise(() => {});
-      const losses = this.#losses;
-      const master = await this.lookup(home.key);
-      if (master === undefined || losses !== this.#losses) {
-        await sleep(node.clock, retryMs);
-        continue;
-      }
-      if (home.lost && (!(await this.#send(home, master)) || losses !== this.#losses)) {
-        await sleep(node.clock, retryMs);
-        continue;
-      }
-      home.master = master;
-      if (home.lost) {
-        home.lost = false;
-        if (--this.#lost === 0) for (const done of this.#onNoneLost.splice(0)) done();
-        if (home.users === 0) this.#homes.delete(home.key);
-      }
-      return master;
-    }
-  }
-
-  async #send(home: Home, master: number): Promise<boolean> {
-    const locks = this.#d.held(home.key);
-    for (let at = 0; at < locks.length; at += rebuildMax) {
-      const q = { key: home.key, locks: locks.slice(at, at + rebuildMax) };
-      if (!(await this.#d.rebuild(master, q))) return false;
-    }
-    return true;
-  }
-
   /** One question to the directory; undefined: ask again. Where the answer is this node, it is master then. */
-  async lookup(key: string): Promise<number | undefined> {
+  async lookup(key: string): Promise<Mastership | undefined> {
     const { node } = this.#d;
     await this.#d.forgetting(key);
-    if (this.#d.isMaster(key)) return node.num;
+    const { life, generation } = node;
+    if (life === undefined) return undefined;
+    const own = this.#d.isMaster(key);
+    if (own) return { node: node.num, life, since: own };
     const directory = node.directoryOf(key);
     if (directory === undefined) return undefined;
-    const reply = await this.#d.lookup(directory, { key, transid: node.transid });
-    // A directory of a former view may have spoken: what it says is worth nothing by now.
-    if (!reply.ok || node.directoryOf(key) !== directory) return undefined;
-    const { master, tokens, barrier, valueLost } = reply.value;
-    if (master !== node.num) return master;
+    const reply = await this.#d.lookup(directory, { life, key, transid: node.transid });
+    // A directory of a former view, or in a former life, may have spoken: the one of today does not know of it.
+    if (!reply.ok || node.generation !== generation) return undefined;
+    const { master, since, tokens, recover = [], valueLost = false } = reply.value;
+    if (master !== node.num || reply.value.life !== life)
+      return since && { node: master, life: reply.value.life, since };
     if (!tokens) return undefined;
-    if (!this.#d.isMaster(key)) this.#d.mastered(key, tokens, barrier, valueLost ?? false);
-    return master;
+    if (!this.#d.isMaster(key)) this.#d.mastered(key, tokens, { recover, valueLost });
+    return { node: master, life, since: nameOf(tokens) };
   }
 }

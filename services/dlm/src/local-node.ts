@@ -12,6 +12,7 @@ import {
 } from '@ssi/contracts';
 import type { Clock, Ics, Log } from '@ssi/ports';
 import { sleep } from '@ssi/ports';
+import { Lives } from './lives.ts';
 
 /** The lease is asked for this often; it lasts several times as long. */
 const leaseAskMs = 100;
@@ -24,10 +25,12 @@ export class LocalNode {
   view: View | undefined;
   self: MemberId | undefined;
   stopped = false;
-  /** The newest life of each lock manager heard of. */
-  readonly boots = new Map<number, string>();
-  /** All lives ever heard of. */
-  readonly seenBoots = new Set<string>();
+  /** Of this lock manager; undefined: it still starts, and is not there for anybody. */
+  life: number | undefined;
+  readonly lives: Lives;
+  /** Grows with all that makes a directory's word of before worthless. */
+  generation = 0;
+  readonly #goneListeners: ((node: number) => void)[] = [];
   readonly #listeners = new Set<(view: View, before: View | undefined) => void>();
   #leaseUntilMs = Number.NEGATIVE_INFINITY;
   #leaseWaiters: (() => void)[] = [];
@@ -37,16 +40,15 @@ export class LocalNode {
     this.clock = q.clock;
     this.log = q.log;
     this.num = q.ics.self.node;
-    this.heardOf(this.num, q.ics.self.bootId);
+    this.lives = new Lives((node) => {
+      this.generation++;
+      for (const listener of this.#goneListeners) listener(node);
+    });
   }
 
-  /** True: a life of the lock manager there that is new, and not the first one. */
-  heardOf(node: number, bootId: string): boolean {
-    const known = this.boots.get(node);
-    if (this.seenBoots.has(bootId)) return false;
-    this.seenBoots.add(bootId);
-    this.boots.set(node, bootId);
-    return known !== undefined;
+  /** Lives of that node's lock manager are over. */
+  onGone(fn: (node: number) => void): void {
+    this.#goneListeners.push(fn);
   }
 
   applyView(view: View, self: MemberId): void {
@@ -55,6 +57,7 @@ export class LocalNode {
     const before = this.view;
     if (before && view.transid <= before.transid) return;
     this.view = view;
+    this.generation++;
     for (const listener of [...this.#listeners]) listener(view, before);
   }
 

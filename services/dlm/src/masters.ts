@@ -7,13 +7,15 @@ import {
   type LockOutcome,
   ok,
   type Reply,
+  type ReplyOf,
   type RequestOf,
   type ResourceInfo,
 } from '@ssi/contracts';
-import type { Clock } from '@ssi/ports';
+import { sleep } from '@ssi/ports';
 import type { SeenResource } from './deadlock.ts';
 import { type Ast, grantPending, needsToken } from './grant.ts';
-import { rank } from './modes.ts';
+import type { LocalNode } from './local-node.ts';
+import { rank, writesValue } from './modes.ts';
 import { cancel, convert, purge, request, unlock } from './operations.ts';
 import { enqueue, locksIn, type Queue } from './queue.ts';
 import {
@@ -24,19 +26,25 @@ import {
   type Resource,
   type Token,
 } from './resource.ts';
-import type { Block } from './tokens.ts';
-import { tokenText } from './tokens.ts';
+import { type Block, isNewer, nameOf, tokenText } from './tokens.ts';
 
 export type AskRequest = RequestOf<typeof dlm.ops.ask>;
 export type ReleaseRequest = RequestOf<typeof dlm.ops.release>;
 export type RebuildRequest = RequestOf<typeof dlm.ops.rebuild>;
+export type RebuildReply = ReplyOf<typeof dlm.ops.rebuild>;
+type Rebuilt = RebuildReply['locks'][number];
 
 /** A resource that nobody uses keeps its master for this long, and so many of them at most. */
 export const idleMs = 10_000;
 const idleMax = 10_000;
+const retryMs = 20;
+/** Resources in one question to a node for what it holds. */
+const rebuildMax = 500;
 
 interface HeldLock extends Lock {
   readonly node: number;
+  /** Of the lock manager there. */
+  readonly life: number;
   who: AskRequest['who'];
   op: number;
   /** When that operation came in. */
@@ -54,36 +62,50 @@ interface Mastered {
   readonly key: string;
   readonly resource: Resource<HeldLock>;
   readonly locks: Map<number, HeldLock>;
-  /** While it is rebuilt: nothing is granted. */
-  recovering: Promise<void> | undefined;
-  /** Was it made where another master had been lost? */
-  remastered: boolean;
+  /** As its directory gave them out: their first names this mastership. */
+  readonly tokens: Block;
+  /** Nodes that have not said yet what they hold: nothing is granted meanwhile. */
+  readonly awaited: Set<number>;
+  recovering: PromiseWithResolvers<void> | undefined;
+  /** Its value block is to be found among what others hold. */
+  valueUnknown: boolean;
+  /** Locks of a lock manager that was started again, and may have them still. */
+  readonly doubtful: Map<number, LockMode>;
   idleSinceMs: number;
 }
 
 export interface MastersDeps {
-  readonly clock: Clock;
-  readonly num: number;
+  readonly node: LocalNode;
   /** To the agent of a node; order is kept. */
   readonly tell: (node: number, q: RequestOf<typeof dlm.ops.told>) => void;
   /** More tokens for a resource, from its directory. */
   readonly refill: (key: string) => Promise<Block>;
   /** A resource nobody uses is given up: resolves when the directory has forgotten it. */
   readonly forget: (key: string) => Promise<void>;
+  /** What a node holds. */
+  readonly rebuild: (node: number, q: RebuildRequest) => Promise<Reply<RebuildReply>>;
 }
 
 export class Masters {
   readonly #d: MastersDeps;
   readonly #table = new Map<string, Mastered>();
   readonly #forgetting = new Map<string, Promise<void>>();
+  /** What is to be fetched from each node; there while somebody does. */
+  readonly #wanted = new Map<number, Set<Mastered>>();
   readonly counters = { asked: 0, granted: 0, queued: 0, blocking: 0, deadlocks: 0, remastered: 0 };
 
   constructor(deps: MastersDeps) {
     this.#d = deps;
   }
 
-  has(key: string): boolean {
-    return this.#table.has(key);
+  /** The name of the mastership; undefined: not master. */
+  name(key: string): Token | undefined {
+    const m = this.#table.get(key);
+    return m && nameOf(m.tokens);
+  }
+  /** As the directory is to know it. */
+  tokens(key: string): Block | undefined {
+    return this.#table.get(key)?.tokens;
   }
   /** Until the directory knows that it was given up. */
   forgetting(key: string): Promise<void> | undefined {
@@ -98,27 +120,92 @@ export class Masters {
     return n;
   }
 
-  /** This node becomes master; until `barrier` resolves it only gathers what was. */
-  create(
-    key: string,
-    block: Block,
-    q: { barrier?: Promise<void>; valueLost?: boolean } = {},
-  ): void {
-    if (this.#table.has(key)) return;
-    const mastered: Mastered = {
-      key,
-      resource: newResource<HeldLock>(key, block),
-      locks: new Map(),
-      recovering: undefined,
-      remastered: q.valueLost ?? false,
-      idleSinceMs: this.#d.clock.nowMs(),
-    };
-    this.#table.set(key, mastered);
-    if (!q.barrier) {
-      if (mastered.remastered) mastered.resource.valueInvalid = true;
+  /** This node becomes master; it grants nothing before it has from all of `recover` what they hold. */
+  create(key: string, block: Block, q: { recover: readonly number[]; valueLost: boolean }): void {
+    let m = this.#table.get(key);
+    if (!m) {
+      m = {
+        ...{ key, resource: newResource<HeldLock>(key, block), locks: new Map(), tokens: block },
+        ...{ awaited: new Set(), recovering: undefined, doubtful: new Map() },
+        ...{ valueUnknown: q.recover.length > 0, idleSinceMs: this.#d.node.clock.nowMs() },
+      };
+      m.resource.valueInvalid = q.valueLost;
+      this.#table.set(key, m);
+    }
+    for (const num of q.recover) this.#fetch(m, num);
+  }
+
+  /** Nothing is granted before that node has said what it holds. */
+  #fetch(m: Mastered, num: number): void {
+    if (this.#d.node.lives.alive(num) === undefined) return;
+    m.recovering ??= Promise.withResolvers();
+    m.awaited.add(num);
+    const wanted = this.#wanted.get(num);
+    if (wanted) {
+      wanted.add(m);
       return;
     }
-    mastered.recovering = q.barrier.then(() => this.#recovered(mastered));
+    this.#wanted.set(num, new Set([m]));
+    void this.#fetchAll(num);
+  }
+
+  async #fetchAll(num: number): Promise<void> {
+    const { node } = this.#d;
+    const wanted = this.#wanted.get(num) ?? new Set();
+    await Promise.resolve(); // so that what is wanted at once is asked for at once
+    while (wanted.size > 0 && !node.stopped) {
+      const life = node.lives.alive(num);
+      if (life === undefined || node.life === undefined) break;
+      const some = [...wanted].slice(0, rebuildMax);
+      for (const m of some) wanted.delete(m);
+      const resources = some.map((m) => ({ key: m.key, since: nameOf(m.tokens) }));
+      const reply = await this.#d.rebuild(num, { life: node.life, resources });
+      const is = node.lives.alive(num);
+      if (reply.ok && reply.value.life === is) {
+        some.forEach((m, i) => {
+          if (!wanted.has(m)) this.#fetched(m, num, is, reply.value.locks[i] ?? []);
+        });
+        continue;
+      }
+      for (const m of some) wanted.add(m);
+      await sleep(node.clock, retryMs);
+    }
+    this.#wanted.delete(num);
+    for (const m of wanted) this.#fetched(m, num, 0, []);
+  }
+
+  #fetched(m: Mastered, num: number, life: number, locks: Rebuilt): void {
+    if (!m.awaited.delete(num)) return;
+    for (const { lkid, op, mode, bast, token, value, valueSeq, valueKnown, who } of locks) {
+      if (m.locks.has(lkid)) continue;
+      const rebuilt = { valueSeq, valueKnown, value };
+      const lock: HeldLock = Object.assign(newLock(lkid, bast), {
+        ...{ node: num, life, who, op, askedMs: 0, rebuilt, token, granted: mode },
+        outcome: undefined,
+      });
+      m.locks.set(lkid, lock);
+      enqueue(m.resource.granted, lock);
+      const { tokens } = m.resource;
+      if (token && isNewer(token, tokens.newest)) tokens.newest = token;
+    }
+    if (m.awaited.size === 0) this.#recovered(m);
+  }
+
+  /** All have said what they hold: the value block is the best that is left, and grants go on. */
+  #recovered(m: Mastered): void {
+    const { resource, recovering } = m;
+    m.recovering = undefined;
+    if (m.valueUnknown) {
+      this.counters.remastered++;
+      recoverValue(resource, [...m.locks.values()]);
+    }
+    m.valueUnknown = false;
+    for (const [lkid, mode] of m.doubtful)
+      if (writesValue(mode) && !m.locks.has(lkid)) resource.valueInvalid = true;
+    m.doubtful.clear();
+    if (isUnused(resource)) m.idleSinceMs = this.#d.node.clock.nowMs();
+    this.#settle(m, true);
+    recovering?.resolve();
   }
 
   async ask(
@@ -128,7 +215,7 @@ export class Masters {
   ): Promise<Reply<LockOutcome, 'EREMCHG'>> {
     let m = this.#table.get(q.key);
     while (m?.recovering) {
-      await m.recovering;
+      await m.recovering.promise;
       m = this.#table.get(q.key);
     }
     if (m && needsToken(m.resource, q.mode)) {
@@ -136,8 +223,8 @@ export class Masters {
       m = this.#table.get(q.key);
     }
     // An asker that gave up meanwhile may have released it: nobody would ever do so again.
-    if (!m || signal?.aborted)
-      return fail('EREMCHG', `node ${this.#d.num} is not the master of ${q.key}`);
+    if (!m || signal?.aborted || this.#d.node.lives.isOver(node, q.life))
+      return fail('EREMCHG', `node ${this.#d.node.num} is not the master of ${q.key}`);
     return ok(this.#ask(m, q, node));
   }
 
@@ -154,12 +241,12 @@ export class Masters {
     const lock: HeldLock =
       known ??
       Object.assign(newLock(q.lkid, q.bast), {
-        ...{ node, who: q.who, op: 0, askedMs: 0, outcome: undefined },
+        ...{ node, life: q.life, who: q.who, op: 0, askedMs: 0, outcome: undefined },
       });
     const op = lock.op;
     const asts: Ast<HeldLock>[] = [];
     lock.op = q.op;
-    lock.askedMs = this.#d.clock.nowMs();
+    lock.askedMs = this.#d.node.clock.nowMs();
     lock.outcome = undefined;
     lock.bast = q.bast;
     lock.who = q.who;
@@ -182,16 +269,16 @@ export class Masters {
       const { lkid, op } = lock;
       if (ast.type === 'blocking') {
         this.counters.blocking++;
-        this.#d.tell(lock.node, { lkid, op, blocking: ast.mode });
+        this.#tell(lock.node, { lkid, op, blocking: ast.mode });
         continue;
       }
       lock.outcome = outcomeOf(m.resource, ast);
       if (ast.type === 'granted') this.counters.granted++;
       else if (ast.errno === 'EDEADLK') this.counters.deadlocks++;
       if (lock.granted === undefined) m.locks.delete(lkid);
-      if (lock !== answered) this.#d.tell(lock.node, { lkid, op, outcome: lock.outcome });
+      if (lock !== answered) this.#tell(lock.node, { lkid, op, outcome: lock.outcome });
     }
-    if (isUnused(m.resource)) m.idleSinceMs = this.#d.clock.nowMs();
+    if (isUnused(m.resource)) m.idleSinceMs = this.#d.node.clock.nowMs();
     // Somebody waits for nothing but a token.
     else if (m.resource.tokens.next > m.resource.tokens.last && waits(m.resource))
       void this.#refill(m);
@@ -208,6 +295,11 @@ export class Masters {
     if (!m.recovering) this.#settle(m);
   }
 
+  #tell(to: number, q: Omit<RequestOf<typeof dlm.ops.told>, 'life'>): void {
+    const { life } = this.#d.node;
+    if (life !== undefined) this.#d.tell(to, { life, ...q });
+  }
+
   #settle(m: Mastered, recovered = false): void {
     const asts: Ast<HeldLock>[] = [];
     grantPending(m.resource, asts, recovered);
@@ -217,9 +309,12 @@ export class Masters {
   async release(
     q: ReleaseRequest,
   ): Promise<Reply<Record<string, never>, 'EREMCHG' | 'EBUSY' | 'ENOENT'>> {
-    const m = this.#table.get(q.key);
-    if (!m) return fail('EREMCHG', `node ${this.#d.num} is not the master of ${q.key}`);
-    if (m.recovering) await m.recovering;
+    let m = this.#table.get(q.key);
+    while (m?.recovering) {
+      await m.recovering.promise;
+      m = this.#table.get(q.key);
+    }
+    if (!m) return fail('EREMCHG', `node ${this.#d.node.num} is not the master of ${q.key}`);
     const lock = m.locks.get(q.lkid);
     if (!lock) return fail('ENOENT', `no lock ${q.lkid} here`);
     const asts: Ast<HeldLock>[] = [];
@@ -241,53 +336,33 @@ export class Masters {
     return ok({});
   }
 
-  /** Locks of which another master knew. */
-  rebuild(q: RebuildRequest, node: number): Reply<Record<string, never>, 'EREMCHG'> {
-    const m = this.#table.get(q.key);
-    if (!m) return fail('EREMCHG', `node ${this.#d.num} is not the master of ${q.key}`);
-    m.remastered = true;
-    for (const { lkid, op, mode, bast, token, value, valueSeq, valueKnown, who } of q.locks) {
-      if (m.locks.has(lkid)) continue;
-      const rebuilt = { valueSeq, valueKnown, value };
-      const lock: HeldLock = Object.assign(newLock(lkid, bast), {
-        ...{ node, who, op, askedMs: 0, rebuilt, token, granted: mode },
-        outcome: undefined,
-      });
-      m.locks.set(lkid, lock);
-      enqueue(m.resource.granted, lock);
-      const { tokens } = m.resource;
-      if (token && isNewer(token, tokens.newest)) tokens.newest = token;
-    }
-    return ok({});
-  }
-
-  /** All nodes have sent what they held: the value block is the best that is left, and grants go on. */
-  #recovered(m: Mastered): void {
-    m.recovering = undefined;
-    if (m.remastered) {
-      this.counters.remastered++;
-      recoverValue(m.resource, [...m.locks.values()]);
-    }
-    this.#settle(m, true);
-  }
-
-  /** The locks of a node that is gone, after its fence. */
-  purgeNode(node: number): void {
+  /**
+   * Lives of a node's lock manager are over. Where another runs there, it may have the locks still: nothing is
+   * granted before it has said so. Where the node is gone, after its fence, so are its locks.
+   */
+  gone(num: number): void {
+    const { lives } = this.#d.node;
+    const restarted = lives.alive(num) !== undefined;
     for (const m of this.#table.values()) {
-      const gone = [...m.locks.values()].filter((lock) => lock.node === node);
-      if (gone.length === 0) continue;
+      const gone = [...m.locks.values()].filter((l) => l.node === num && lives.isOver(num, l.life));
       for (const lock of gone) {
+        const { valueInvalid } = m.resource;
+        if (restarted && lock.granted !== undefined) m.doubtful.set(lock.lkid, lock.granted);
         purge(m.resource, lock);
+        if (restarted) m.resource.valueInvalid = valueInvalid;
         m.locks.delete(lock.lkid);
       }
-      if (isUnused(m.resource)) m.idleSinceMs = this.#d.clock.nowMs();
-      if (!m.recovering) this.#settle(m);
+      if (gone.length > 0 && restarted) this.#fetch(m, num);
+      else if (gone.length > 0 && !m.recovering) {
+        if (isUnused(m.resource)) m.idleSinceMs = this.#d.node.clock.nowMs();
+        this.#settle(m);
+      }
     }
   }
 
   /** Gives up what nobody used for a while. */
   sweep(): void {
-    const nowMs = this.#d.clock.nowMs();
+    const nowMs = this.#d.node.clock.nowMs();
     const idle = [...this.#table.values()].filter((m) => isUnused(m.resource) && !m.recovering);
     const excess = idle.length - idleMax;
     idle.forEach((m, i) => {
@@ -300,7 +375,7 @@ export class Masters {
 
   /** For the search for deadlocks. What is being rebuilt is left out: who waits there is not known. */
   waits(): SeenResource[] {
-    const nowMs = this.#d.clock.nowMs();
+    const nowMs = this.#d.node.clock.nowMs();
     const seen = (queue: Queue<HeldLock>): SeenResource['granted'] =>
       firstOf(queue, seenMax).map(({ lkid, op, who, granted, requested, flags, askedMs }) => ({
         ...{ lkid, op, flags, waitedMs: requested === undefined ? 0 : nowMs - askedMs },
@@ -330,7 +405,7 @@ export class Masters {
       resources.push({
         lockspace: m.key.slice(0, cut),
         resource: m.key.slice(cut + 1),
-        master: this.#d.num,
+        master: this.#d.node.num,
         recovering: m.recovering !== undefined,
         valueInvalid,
         granted: infos(granted),
@@ -341,9 +416,6 @@ export class Masters {
     return { resources, truncated: false };
   }
 }
-
-const isNewer = (a: Token, b: Token): boolean =>
-  a.transid > b.transid || (a.transid === b.transid && a.n > b.n);
 
 const waits = (r: Resource): boolean => r.converting.size + r.waiting.size > 0;
 

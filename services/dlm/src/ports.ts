@@ -6,8 +6,9 @@ export interface TokenRecord {
   save(reserved: Reserved): Promise<void>;
 }
 
-/** Tokens of `transid` up to `n` may have been given out. */
+/** Tokens of `transid` up to `n` may have been given out; the service was started so often. */
 export interface Reserved {
+  readonly starts: number;
   readonly transid: number;
   readonly n: number;
 }

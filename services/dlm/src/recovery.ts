@@ -1,48 +1,58 @@
-// What is done about losses: a node that died (in membership's step, after its fence) and a lock manager
-// that was started again. Who keeps a resource grants nothing new there until every node has sent what it
-// held of lost masters: the barrier. [VMS DLM, fs/dlm/recoverd.c: recovery]
+// What is done about losses: a node that died (in membership's step, after its fence) and a lock manager that was
+// started again. What was mastered there is lost: each directory node hears all others, names new masters, and
+// these fetch what is held. [VMS DLM, fs/dlm/recoverd.c: recovery]
 import {
-  dlm,
+  type dlm,
   fail,
   findMember,
   type MemberId,
   ok,
   type Reply,
+  type ReplyOf,
+  type RequestOf,
+  rendezvous,
   sameIncarnation,
   talksIn,
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import type { Agent } from './agent.ts';
-import type { Barrier, Directory } from './directory.ts';
+import type { Directory } from './directory.ts';
 import type { Homes } from './homes.ts';
 import type { LocalNode } from './local-node.ts';
 import type { Masters } from './masters.ts';
 
-const retryMs = 20;
+type Round = RequestOf<typeof dlm.ops.census>;
+type Parts = { masters: Masters; directory: Directory; agent: Agent; homes: Homes };
+
+const viewMs = 1_000;
 const stepViewMs = 5_000;
-/** The step is acknowledged when all is sent; the barrier holds grants back where that takes longer. */
-const sentMs = 8_000;
+/** The step is acknowledged when all that was lost has a master again, or after this. */
+const mendMs = 8_000;
+/** Resources in one answer. */
+const keysMax = 5_000;
 
 export class Recovery {
   readonly #node: LocalNode;
-  readonly #parts: { masters: Masters; directory: Directory; agent: Agent; homes: Homes };
+  readonly #parts: Parts;
   /** Deaths that the view shows and whose step has not come. */
   readonly #pending = new Map<string, MemberId>();
-  #open: Barrier | undefined;
+  /** The newest round of each directory node that was told what this one is master of. */
+  readonly #rounds = new Map<number, { readonly life: number; readonly round: number }>();
 
-  constructor(
-    node: LocalNode,
-    parts: { masters: Masters; directory: Directory; agent: Agent; homes: Homes },
-  ) {
+  constructor(node: LocalNode, parts: Parts) {
     this.#node = node;
     this.#parts = parts;
+    node.onGone((num) => {
+      parts.directory.masterLost(num);
+      parts.agent.masterLost(num);
+      parts.masters.gone(num);
+    });
     node.onView((view, before) => {
       const wereUp = (before?.members ?? []).filter((m) => m.num !== node.num && talksIn(m.state));
       for (const { num, incarnation } of wereUp) {
         const now = findMember(view, num);
         if (now && talksIn(now.state) && sameIncarnation(now.incarnation, incarnation)) continue;
         this.#pending.set(incarnation.bootId, { num, incarnation });
-        this.#openBarrier();
       }
       // Its steps are over, or this node was not asked to take part.
       for (const dead of [...this.#pending.values()]) {
@@ -57,60 +67,8 @@ export class Recovery {
     });
   }
 
-  /** What a new mastership waits for; undefined: no loss is being mended. */
-  get barrier(): Barrier | undefined {
-    return this.#open;
-  }
-
-  #openBarrier(): void {
-    const boots = [...this.#node.boots].map(([node, bootId]) => ({ node, bootId }));
-    const barrier = { transid: this.#node.transid, boots };
-    this.#open = barrier;
-    void this.passed(barrier).then(() => {
-      if (this.#open === barrier) this.#open = undefined;
-    });
-  }
-
-  /** Resolves when the barrier is behind every node. */
-  async passed(barrier: Barrier): Promise<void> {
-    await this.#node.atView(barrier.transid, Number.MAX_SAFE_INTEGER);
-    const asked = new Set<number>();
-    for (;;) {
-      const left = this.#node.holders().filter((num) => !asked.has(num));
-      if (left.length === 0) return;
-      await Promise.all(
-        left.map(async (num) => {
-          if (await this.#passedAt(num, barrier)) asked.add(num);
-        }),
-      );
-    }
-  }
-
-  /** False: that node has left meanwhile. */
-  async #passedAt(num: number, barrier: Barrier): Promise<boolean> {
-    const node = this.#node;
-    while (!node.stopped && node.holders().includes(num)) {
-      const reply =
-        num === node.num
-          ? await this.at(barrier)
-          : await node.ics.call(dlm, 'barrier', num, barrier);
-      if (reply.ok) return true;
-      await sleep(node.clock, retryMs);
-    }
-    if (node.stopped) await new Promise(() => {});
-    return false;
-  }
-
-  /** Is it behind this node? */
-  async at(barrier: Barrier): Promise<Reply<Record<string, never>, 'EAGAIN'>> {
-    const node = this.#node;
-    const here =
-      node.transid >= barrier.transid &&
-      barrier.boots.every((b) => node.seenBoots.has(b.bootId) || !node.holders().includes(b.node));
-    if (!here) return fail('EAGAIN', 'that is not known here yet');
-    if (this.#pending.size > 0) return fail('EAGAIN', 'the nodedown step has not come yet');
-    if (this.#parts.homes.lost > 0) return fail('EAGAIN', 'locks of lost masters are being sent');
-    return ok({});
+  get mourning(): boolean {
+    return this.#pending.size > 0;
   }
 
   /** Membership's step: the dead are fenced. */
@@ -121,35 +79,111 @@ export class Recovery {
     const node = this.#node;
     if (!(await node.atView(transid, stepViewMs)))
       return fail('EIO', `not at transid ${transid} yet`);
-    for (const one of dead) {
-      const now = node.view && findMember(node.view, one.num);
-      // Another life of it is a member already: what that one holds stays.
-      if (now && talksIn(now.state) && !sameIncarnation(now.incarnation, one.incarnation))
-        this.#pending.delete(one.incarnation.bootId);
-      else this.#lost(one);
-    }
-    await Promise.race([this.#parts.homes.noneLost(), sleep(node.clock, sentMs)]);
+    // What has excluded this node itself is none of its business: its next life knows.
+    for (const one of dead) if (one.num !== node.num) this.#lost(one);
+    await Promise.race([this.#parts.homes.noneLost(), sleep(node.clock, mendMs)]);
     return ok({});
   }
 
-  #lost(dead: MemberId): void {
-    this.#pending.delete(dead.incarnation.bootId);
-    this.#node.boots.delete(dead.num);
-    this.#gone(dead.num);
+  #lost({ num, incarnation }: MemberId): void {
+    this.#pending.delete(incarnation.bootId);
+    this.#node.lives.nodeOver(num, incarnation.bootCount);
   }
 
-  /** The lock manager of a node runs in another life than before: nothing is left of the former. */
-  heard(num: number, bootId: string): void {
-    if (!this.#node.heardOf(num, bootId)) return;
-    this.#node.log.info('a lock manager was started again', { num, bootId });
-    this.#gone(num);
-    this.#openBarrier();
+  /** Whether this node goes by what a directory node does. */
+  async #agrees(q: Round): Promise<boolean> {
+    const node = this.#node;
+    return (await node.atView(q.transid, viewMs)) && node.up().join() === q.up.join();
   }
 
-  #gone(num: number): void {
-    const { masters, directory, agent } = this.#parts;
-    directory.masterLost(num);
-    agent.masterLost(num);
-    masters.purgeNode(num);
+  async census(
+    q: Round,
+    from: number,
+  ): Promise<Reply<ReplyOf<typeof dlm.ops.census>, 'EAGAIN' | 'ESTALE'>> {
+    const node = this.#node;
+    const { masters } = this.#parts;
+    if (!(await this.#agrees(q)) || node.life === undefined)
+      return fail('EAGAIN', 'not at your view');
+    if (!node.lives.hear(from, q.life)) return fail('ESTALE', 'that life is over');
+    node.lives.merge(q.lives);
+    const newest = this.#rounds.get(from);
+    if (newest && newest.life === q.life && newest.round > q.round)
+      return fail('ESTALE', 'of a former round');
+    // What the directory said before, and has not arrived yet, is worth nothing from here on.
+    this.#rounds.set(from, { life: q.life, round: q.round });
+    node.generation++;
+    const keys = this.#share(masters.keys(), q, from);
+    return ok({
+      life: node.life,
+      lives: node.lives.all(),
+      masters: keys.slice(0, keysMax).flatMap((key) => {
+        const tokens = masters.tokens(key);
+        return tokens ? [{ key, tokens: { ...tokens } }] : [];
+      }),
+      more: keys.length > keysMax,
+    });
+  }
+
+  async lost(
+    q: Round,
+    from: number,
+  ): Promise<Reply<ReplyOf<typeof dlm.ops.lost>, 'EAGAIN' | 'ESTALE'>> {
+    const node = this.#node;
+    const { homes, agent } = this.#parts;
+    if (!(await this.#agrees(q)) || node.life === undefined)
+      return fail('EAGAIN', 'not at your view');
+    if (!node.lives.hear(from, q.life)) return fail('ESTALE', 'that life is over');
+    node.lives.merge(q.lives);
+    if (this.mourning) return fail('EAGAIN', 'the nodedown step has not come yet');
+    if (node.lives.knowsMoreThan(q.lives)) return fail('EAGAIN', 'newer lives are known here');
+    const keys = this.#share(
+      [...homes.lost()].map((home) => home.key),
+      q,
+      from,
+    );
+    const lost = keys.slice(0, keysMax).map((key) => ({ key, held: agent.held(key).length }));
+    return ok({ life: node.life, lost, more: keys.length > keysMax });
+  }
+
+  /** Of these what is kept by that directory node, in order. */
+  #share(keys: readonly string[], q: Round, from: number): string[] {
+    const { after = '' } = q;
+    return keys.filter((key) => key > after && rendezvous(`dlm:${key}`, q.up) === from).sort();
+  }
+
+  remaster(
+    q: RequestOf<typeof dlm.ops.remaster>,
+    from: number,
+  ): Reply<Record<string, never>, 'EREMCHG' | 'ESTALE'> {
+    const node = this.#node;
+    const { masters } = this.#parts;
+    const told = this.#rounds.get(from);
+    if (told?.life !== q.life || told.round !== q.round)
+      return fail('ESTALE', 'not of the newest round');
+    if (q.resources.some(({ key }) => node.directoryOf(key) !== from))
+      return fail('EREMCHG', 'you are not the directory here');
+    for (const { key, tokens, recover } of q.resources)
+      masters.create(key, tokens, { recover, valueLost: true });
+    return ok({});
+  }
+
+  /** What this node holds, for the new master of it. */
+  rebuild(
+    q: RequestOf<typeof dlm.ops.rebuild>,
+    from: number,
+  ): Reply<ReplyOf<typeof dlm.ops.rebuild>, 'EAGAIN' | 'ESTALE'> {
+    const node = this.#node;
+    const { homes, agent } = this.#parts;
+    if (node.life === undefined) return fail('EAGAIN', 'starting');
+    if (!q.resources.every(({ key, since }) => homes.takes(key, since))) {
+      node.log.warn('a master that is none asks for locks', { from });
+      return fail('ESTALE', 'there is a newer master');
+    }
+    const locks = q.resources.map(({ key, since }) => {
+      homes.fetched(key, { node: from, life: q.life, since });
+      agent.masterFound(key);
+      return agent.held(key);
+    });
+    return ok({ life: node.life, locks });
   }
 }

@@ -12,11 +12,20 @@ import {
   type View,
 } from '@ssi/contracts';
 import { linkRouter, type RouterLink } from '@ssi/ics';
-import { type Clock, type Handlers, type Ics, type Log, refusals, sleep } from '@ssi/ports';
+import {
+  type Clock,
+  type Handlers,
+  type Ics,
+  type Log,
+  refusals,
+  type ServedCall,
+  sleep,
+} from '@ssi/ports';
 import { Agent } from './agent.ts';
 import { DeadlockSearch } from './deadlock-search.ts';
 import { Directory } from './directory.ts';
 import { Homes } from './homes.ts';
+import { startsMax } from './lives.ts';
 import { LocalNode } from './local-node.ts';
 import { Masters, type ReleaseRequest } from './masters.ts';
 import type { TokenRecord } from './ports.ts';
@@ -67,39 +76,35 @@ export function createDlm(deps: DlmDeps): Dlm {
   let heardMs = Number.NEGATIVE_INFINITY;
   let router: RouterLink | undefined;
 
-  const directory = new Directory({
+  const own = (to: number): boolean => to === node.num;
+  const directory: Directory = new Directory({
     ...{ node, tokens },
-    barrier: () => recovery.barrier,
-    ownKeys: () => masters.keys().filter((key) => node.directoryOf(key) === node.num),
-    heard: (num, bootId) => recovery.heard(num, bootId),
+    mourning: () => recovery.mourning,
+    census: (to, q) => (own(to) ? recovery.census(q, to) : ics.call(dlm, 'census', to, q)),
+    lost: (to, q) => (own(to) ? recovery.lost(q, to) : ics.call(dlm, 'lost', to, q)),
+    remaster: async (to, q) =>
+      own(to) ? recovery.remaster(q, to) : ics.call(dlm, 'remaster', to, q),
   });
   const homes: Homes = new Homes({
     node,
-    lookup: (to, q) =>
-      to === node.num ? directory.lookup(q, node.num) : ics.call(dlm, 'lookup', to, q),
-    mastered: (key, block, barrier, valueLost) =>
-      masters.create(key, block, {
-        valueLost,
-        ...(barrier && { barrier: recovery.passed(barrier) }),
-      }),
-    isMaster: (key) => masters.has(key),
+    lookup: (to, q) => (own(to) ? directory.lookup(q, to) : ics.call(dlm, 'lookup', to, q)),
+    mastered: (key, block, q) => masters.create(key, block, q),
+    isMaster: (key) => masters.name(key),
     forgetting: (key) => masters.forgetting(key),
-    rebuild: async (to, q) =>
-      (to === node.num ? masters.rebuild(q, node.num) : await ics.call(dlm, 'rebuild', to, q)).ok,
-    held: (key) => agent.held(key),
   });
   const masters: Masters = new Masters({
-    ...{ clock, num: node.num, refill, forget },
+    ...{ node, refill, forget },
+    rebuild: async (to, q) => (own(to) ? recovery.rebuild(q, to) : ics.call(dlm, 'rebuild', to, q)),
     tell: (to, q) => {
-      if (to === node.num) agent.told(q, node.num);
+      if (own(to)) agent.told(q, to);
       else ics.send(dlm, 'told', to, q);
     },
   });
   const release = (to: number, q: ReleaseRequest) =>
-    to === node.num ? masters.release(q) : ics.call(dlm, 'release', to, q);
+    own(to) ? masters.release(q) : ics.call(dlm, 'release', to, q);
   const agent: Agent = new Agent({
     ...{ node, homes, release, deadlockMs: deadlockMs || Number.MAX_SAFE_INTEGER },
-    ask: (to, q) => (to === node.num ? masters.ask(q, node.num) : ics.call(dlm, 'ask', to, q)),
+    ask: (to, q) => (own(to) ? masters.ask(q, to) : ics.call(dlm, 'ask', to, q)),
   });
   const deadlocks = new DeadlockSearch({ node, masters, release });
   const recovery: Recovery = new Recovery(node, { masters, directory, agent, homes });
@@ -119,19 +124,16 @@ export function createDlm(deps: DlmDeps): Dlm {
   }
 
   async function refill(key: string): Promise<Block> {
-    const q = { key, tokensOnly: true };
     const reply = await untilDirectory(key, (to) => {
-      const request = { ...q, transid: node.transid };
-      return to === node.num
-        ? directory.lookup(request, node.num)
-        : ics.call(dlm, 'lookup', to, request);
+      const q = { life: node.life ?? 0, key, tokensOnly: true, transid: node.transid };
+      return own(to) ? directory.lookup(q, to) : ics.call(dlm, 'lookup', to, q);
     });
     return reply.tokens ?? { transid: 0, first: 1, last: 0 };
   }
 
   async function forget(key: string): Promise<void> {
     await untilDirectory<unknown>(key, async (to) => {
-      if (to !== node.num) return ics.call(dlm, 'forget', to, { key });
+      if (!own(to)) return ics.call(dlm, 'forget', to, { life: node.life ?? 0, key });
       directory.forget(key, node.num);
       return ok({});
     });
@@ -139,8 +141,18 @@ export function createDlm(deps: DlmDeps): Dlm {
 
   const notMaster = (key: string) => {
     // It may be that the directory named this node and the answer was lost: then it is master by this.
-    if (!masters.has(key) && !masters.forgetting(key)) void homes.lookup(key);
+    if (!masters.name(key) && !masters.forgetting(key)) void homes.lookup(key);
   };
+
+  /** Whether this lock manager is there, and the one that asks not of a life that is over. */
+  function heard(
+    q: { readonly life: number },
+    call: ServedCall,
+  ): Reply<undefined, 'EAGAIN' | 'ESTALE'> {
+    if (node.life === undefined) return fail('EAGAIN', 'it still starts');
+    if (!node.lives.hear(call.from.node, q.life)) return fail('ESTALE', 'that life is over');
+    return ok();
+  }
 
   /** Clients are served by a node that is UP, once all others know of this life of the lock manager. */
   async function ready(): Promise<boolean> {
@@ -170,7 +182,7 @@ export function createDlm(deps: DlmDeps): Dlm {
           orphans: agent.orphans.size,
           ...masters.counters,
           ...deadlocks.counters,
-          recovering: recovery.barrier ? 1 : 0,
+          recovering: directory.isSettled ? 0 : 1,
           ...refusals(ics),
         },
       }),
@@ -195,24 +207,29 @@ export function createDlm(deps: DlmDeps): Dlm {
     purge: async (q) => ok({ purged: await agent.purge(q) }),
     list: ({ lockspace }) =>
       ok({ ...masters.list(lockspace, listMax), orphans: agent.orphans.lkids() }),
-    lookup: (q, call) => directory.lookup(q, call.from.node),
-    forget: ({ key }, call) => {
-      directory.forget(key, call.from.node);
+    lookup: async (q, call) => {
+      const is = heard(q, call);
+      return is.ok ? directory.lookup(q, call.from.node) : is;
+    },
+    forget: (q, call) => {
+      const is = heard(q, call);
+      if (!is.ok) return is;
+      directory.forget(q.key, call.from.node);
       return ok({});
     },
     ask: async (q, call) => {
+      const is = heard(q, call);
+      if (!is.ok) return is;
       const reply = await masters.ask(q, call.from.node, call.signal);
       if (!reply.ok) notMaster(q.key);
       return reply;
     },
-    release: (q) => masters.release(q),
-    rebuild: (q, call) => {
-      const reply = masters.rebuild(q, call.from.node);
-      if (!reply.ok) notMaster(q.key);
-      return reply;
+    release: async (q, call) => {
+      const is = heard(q, call);
+      return is.ok ? masters.release(q) : is;
     },
     told: (q, call) => {
-      agent.told(q, call.from.node);
+      if (heard(q, call).ok) agent.told(q, call.from.node);
       return ok();
     },
     suspect: () => {
@@ -220,13 +237,16 @@ export function createDlm(deps: DlmDeps): Dlm {
       return ok();
     },
     waits: () => ok({ resources: masters.waits() }),
-    census: async ({ transid, bootId }, call) => {
-      recovery.heard(call.from.node, bootId);
-      if (!(await node.atView(transid, 1_000))) return fail('EAGAIN', 'not at your view yet');
-      const keys = masters.keys().filter((key) => node.directoryOf(key) === call.from.node);
-      return ok({ bootId: ics.self.bootId, keys });
+    census: (q, call) => recovery.census(q, call.from.node),
+    lost: (q, call) => recovery.lost(q, call.from.node),
+    remaster: (q, call) => {
+      const is = heard(q, call);
+      return is.ok ? recovery.remaster(q, call.from.node) : is;
     },
-    barrier: (q) => recovery.at(q),
+    rebuild: (q, call) => {
+      const is = heard(q, call);
+      return is.ok ? recovery.rebuild(q, call.from.node) : is;
+    },
   };
 
   let outlive = (): void => {};
@@ -259,6 +279,16 @@ export function createDlm(deps: DlmDeps): Dlm {
     }
   }
 
+  /** From here on it is there for others, in a life that none of its former ones can be taken for. */
+  async function begin(): Promise<void> {
+    const starts = await tokens.start();
+    if (!node.self) return;
+    const life = node.self.incarnation.bootCount * startsMax + starts;
+    node.life = life;
+    node.lives.hear(node.num, life);
+    directory.hearAll();
+  }
+
   async function every(ms: number, run: () => Promise<void> | void): Promise<void> {
     for (;;) {
       await sleep(clock, ms);
@@ -272,6 +302,7 @@ export function createDlm(deps: DlmDeps): Dlm {
       ics.serve(dlm, handlers, { inWorkMax: 1_024, queueMax: 100_000 });
       if (deps.setMap) router = linkRouter({ ...deps, setMap: deps.setMap });
       await attach();
+      await begin();
       void node.followLease();
       void every(silenceMs / 4, () => {
         if (clock.nowMs() - heardMs >= silenceMs) return attach();

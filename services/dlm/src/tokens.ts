@@ -18,6 +18,11 @@ export interface Block {
   readonly last: number;
 }
 
+export const isNewer = (a: Token, b: Token): boolean =>
+  a.transid > b.transid || (a.transid === b.transid && a.n > b.n);
+/** The first token of a mastership names it. */
+export const nameOf = (tokens: Block): Token => ({ transid: tokens.transid, n: tokens.first });
+
 export const tokenText = (t: Token): string =>
   ((BigInt(t.transid) << 35n) + BigInt(t.n)).toString();
 
@@ -26,11 +31,25 @@ export class TokenSource {
   #transid = 0;
   #next = 1;
   #reserved = 0;
+  #starts = 0;
   #loaded: Promise<Reserved | undefined> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(record: TokenRecord) {
     this.#record = record;
+  }
+
+  /** The number of this start of the service in this boot of its node: on record before it is used. */
+  async start(): Promise<number> {
+    this.#loaded ??= this.#record.load();
+    const former = await this.#loaded;
+    this.#starts = (former?.starts ?? 0) + 1;
+    await this.#save(former?.transid ?? 0, former?.n ?? 0);
+    return this.#starts;
+  }
+
+  #save(transid: number, n: number): Promise<void> {
+    return this.#record.save({ transid, n, starts: this.#starts });
   }
 
   /** undefined: those of this transid are used up, the next transition brings more. */
@@ -58,7 +77,7 @@ export class TokenSource {
     if (last >= tokensMax) return undefined;
     if (last > this.#reserved) {
       const n = Math.min(tokensMax, last + reserveStep);
-      await this.#record.save({ transid: this.#transid, n });
+      await this.#save(this.#transid, n);
       this.#reserved = n;
     }
     this.#next = last + 1;

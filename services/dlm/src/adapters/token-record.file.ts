@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { TokenRecord } from '../ports.ts';
 
-const reserved = z.object({ transid: z.int().min(0), n: z.int().min(0) });
+const reserved = z.object({ transid: z.int().min(0), n: z.int().min(0), starts: z.int().min(0) });
 
 /** Throws where the file is there but cannot be read: tokens that were given out must not come again. */
 export function fileTokenRecord(dir: string): TokenRecord {
