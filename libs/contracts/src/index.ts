@@ -3,6 +3,7 @@ export * from './actor.ts';
 export * from './asyncapi.ts';
 export * from './attach.ts';
 export * from './call-graph.ts';
+export * from './cfs.ts';
 export * from './clms.ts';
 export * from './contract.ts';
 export * from './credential.ts';
