@@ -174,18 +174,25 @@ export class Poller {
         this.#events,
         readyMax,
         timeoutMs,
-        (_: unknown, count: number) => {
-          const view = new DataView(this.#events.buffer);
-          const ready: ReadyFd[] = [];
-          for (let i = 0; i < count; i++) {
-            const fd = view.getInt32(i * eventBytes + dataAt, true);
-            if (fd === this.#wakeFd) clearEvent(fd);
-            else ready.push({ fd, events: view.getUint32(i * eventBytes, true) });
-          }
-          done(ready);
-        },
+        (_: unknown, count: number) => done(this.#read(count)),
       );
     });
+  }
+
+  /** What is ready now, without waiting and without another thread. Not while a `wait` is under way. */
+  now(): readonly ReadyFd[] {
+    return this.#read(epollWaitRaw(this.#epoll, this.#events, readyMax, 0));
+  }
+
+  #read(count: number): ReadyFd[] {
+    const view = new DataView(this.#events.buffer);
+    const ready: ReadyFd[] = [];
+    for (let i = 0; i < count; i++) {
+      const fd = view.getInt32(i * eventBytes + dataAt, true);
+      if (fd === this.#wakeFd) clearEvent(fd);
+      else ready.push({ fd, events: view.getUint32(i * eventBytes, true) });
+    }
+    return ready;
   }
 
   wake(): void {

@@ -1,5 +1,6 @@
 // Every export of the LVS director, by file.
 
+export { ipvsadmDataPlane } from './adapters/data-plane.ipvsadm.ts';
 export { linkKey, nftDataPlane } from './adapters/data-plane.nft.ts';
 export { proxyDataPlane } from './adapters/data-plane.proxy.ts';
 export { FakeProber, type FakeScript, type FakeServer } from './adapters/prober.fake.ts';
@@ -24,6 +25,7 @@ export {
   serverWeighs,
 } from './checks/pool.ts';
 export { clientsMax, type Flows, flowsOf, type HeldFlow } from './flows.ts';
+export { observeDataPlane } from './metrics.ts';
 export { type GoesBy, type Places, placesOf } from './places.ts';
 export type {
   Connections,

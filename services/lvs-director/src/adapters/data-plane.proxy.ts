@@ -3,6 +3,7 @@
 // moment it begins. Servers see this machine's address: masq is as fullnat.
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { fail, ok, type Reply, type VirtualService } from '@ssi/contracts';
+import { takeDescriptor } from '@ssi/linux';
 import { serverText, serviceText } from '@ssi/lvs';
 import type { Clock, Random } from '@ssi/ports';
 import { flowsOf, type HeldFlow } from '../flows.ts';
@@ -10,6 +11,7 @@ import type { DataPlane } from '../ports.ts';
 import { addressNumber } from '../schedulers/maglev.ts';
 import { relayDatagrams } from './data-plane.proxy-udp.ts';
 import { type Carried, type Counted, countedOf, faultOf, nothing } from './listening.ts';
+import { Splicer } from './splicer.ts';
 
 type ApplyReply = Awaited<ReturnType<DataPlane['apply']>>;
 
@@ -23,7 +25,9 @@ const backlog = 4_096;
 
 export function proxyDataPlane(q: { readonly clock: Clock; readonly random: Random }): DataPlane {
   let listening = new Map<string, Listening>();
-  const sockets = new Set<Socket>();
+  const splicer = new Splicer();
+  /** Connections whose server has not answered yet. */
+  const beginning = new Set<Socket>();
 
   async function listen(service: VirtualService): Promise<Reply<Listening, 'EBUSY' | 'EIO'>> {
     const carried = { flows: flowsOf(service, q.random), traffic: new Map<string, Counted>() };
@@ -35,7 +39,7 @@ export function proxyDataPlane(q: { readonly clock: Clock; readonly random: Rand
       const relay = await relayDatagrams(id, carried, q.clock);
       return relay.ok ? ok({ ...carried, service, close: relay.value.close }) : relay;
     }
-    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
+    const server = createServer({ noDelay: true, pauseOnConnect: true });
     server.on('connection', (client) => {
       const flow = carried.flows.begin({
         ...{ client: addressNumber(client.remoteAddress ?? '0.0.0.0'), destination },
@@ -50,37 +54,39 @@ export function proxyDataPlane(q: { readonly clock: Clock; readonly random: Rand
 
   function carry(client: Socket, flow: HeldFlow, counted: Counted, asked: number): void {
     const { address, port } = flow.server;
-    const upstream = connect({
-      ...{ host: address, port: port || asked, allowHalfOpen: true, noDelay: true },
-    });
+    const upstream = connect({ host: address, port: port || asked, noDelay: true });
     counted.connections++;
-    for (const socket of [client, upstream]) sockets.add(socket);
+    // Neither has been read from when the splicer takes it.
+    upstream.pause();
+    for (const socket of [client, upstream]) beginning.add(socket);
+    const over = (): void => {
+      for (const socket of [client, upstream]) beginning.delete(socket);
+    };
+    const refuse = (): void => {
+      over();
+      client.resetAndDestroy();
+      upstream.destroy();
+      flow.end();
+    };
+    client.on('error', refuse);
+    upstream.on('error', refuse);
     upstream.once('connect', () => {
+      over();
       flow.established();
-      client.resume();
-    });
-    splice(client, upstream, (bytes) => {
-      counted.inPackets++;
-      counted.inBytes += bytes;
-    });
-    splice(upstream, client, (bytes) => {
-      counted.outPackets++;
-      counted.outBytes += bytes;
-    });
-    for (const [one, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      one.once('end', () => flow.closing());
-      // A reset goes on as a reset.
-      one.on('error', () => other.resetAndDestroy());
-      one.once('close', () => {
-        sockets.delete(one);
-        if (!other.destroyed && !one.writableFinished) other.destroy();
-        if (sockets.has(other)) return;
-        flow.end();
+      splicer.add([takeDescriptor(client), takeDescriptor(upstream)], {
+        bytes(from, bytes) {
+          if (from === 0) {
+            counted.inPackets++;
+            counted.inBytes += bytes;
+          } else {
+            counted.outPackets++;
+            counted.outBytes += bytes;
+          }
+        },
+        ending: flow.closing,
+        ended: flow.end,
       });
-    }
+    });
   }
 
   return {
@@ -143,7 +149,8 @@ export function proxyDataPlane(q: { readonly clock: Clock; readonly random: Rand
     async clear() {
       for (const { close } of listening.values()) close();
       listening = new Map();
-      for (const socket of sockets) socket.destroy();
+      for (const socket of beginning) socket.destroy();
+      splicer.clear();
       return ok();
     },
   };
@@ -154,16 +161,6 @@ function faultFor({ id, servers }: VirtualService): string | undefined {
   if (id.port === 0) return 'a user-space proxy cannot listen on all ports';
   const forward = servers.map((s) => s.forward).find((f) => f === 'route' || f === 'tunnel');
   return forward && `a user-space proxy cannot do ${forward}`;
-}
-
-/** Every byte, no faster than the other side takes them. */
-function splice(from: Socket, to: Socket, count: (bytes: number) => void): void {
-  from.on('data', (bytes) => {
-    count(bytes.length);
-    if (!to.write(bytes)) from.pause();
-  });
-  to.on('drain', () => from.resume());
-  from.once('end', () => to.end());
 }
 
 function bind(
