@@ -6,7 +6,7 @@ export { errnoName, errnoOf } from './errno-name.ts';
 export { jsonLog } from './log.ts';
 export { goFirst } from './priority.ts';
 export { systemRandom } from './random.ts';
-export { endWriting, receive, resetSocket, takeDescriptor, transmit } from './sockets.ts';
+export { endWriting, Netlink, receive, resetSocket, takeDescriptor, transmit } from './sockets.ts';
 export {
   boottimeMs,
   closeFd,

@@ -45,3 +45,36 @@ export function takeDescriptor(socket: { destroy(): unknown }): number {
   socket.destroy();
   return own;
 }
+
+const socketRaw = bind('int socket(int domain, int type, int protocol)');
+const sendAllRaw = bind('long send(int fd, const uint8_t *from, size_t bytes, int flags)');
+
+/** One question to a part of the kernel in this network namespace, and whether it said yes. [netlink(7)] */
+export class Netlink {
+  readonly #fd: number;
+
+  constructor(_family: 'netfilter') {
+    const [afNetlink, sockRaw, cloexec, netfilter] = [16, 3, 0x80000, 12];
+    this.#fd = orErrno(socketRaw(afNetlink, sockRaw | cloexec, netfilter));
+  }
+
+  /** The errno (negative) of the first message that was refused, or 0. The last one asks for an acknowledgement. */
+  ask(batch: Uint8Array): number {
+    if (this.#fd < 0) return this.#fd;
+    const [solSocket, sndbufForce, rcvbufForce] = [1, 32, 33];
+    for (const name of [sndbufForce, rcvbufForce])
+      setsockoptRaw(this.#fd, solSocket, name, [2 * batch.length + 65_536], 4);
+    const sent = orErrno(Number(sendAllRaw(this.#fd, batch, batch.length, 0)));
+    if (sent < 0) return sent;
+    // The kernel has done it all when send returns: what it says is there.
+    const answer = new Uint8Array(65_536);
+    const got = receive(this.#fd, answer);
+    if (got < 20) return got < 0 ? got : -5;
+    // nlmsghdr, then the errno of an NLMSG_ERROR; 0 acknowledges.
+    return new DataView(answer.buffer).getInt32(16, true);
+  }
+
+  close(): void {
+    if (this.#fd >= 0) closeRaw(this.#fd);
+  }
+}

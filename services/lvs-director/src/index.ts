@@ -3,6 +3,7 @@
 export { ipvsadmDataPlane } from './adapters/data-plane.ipvsadm.ts';
 export { linkKey, nftDataPlane } from './adapters/data-plane.nft.ts';
 export { proxyDataPlane } from './adapters/data-plane.proxy.ts';
+export { changePlacesNow } from './adapters/places.netlink.ts';
 export { FakeProber, type FakeScript, type FakeServer } from './adapters/prober.fake.ts';
 export { hostProber } from './adapters/prober.host.ts';
 export { type Candidate, candidateOf, overloadAfter, takesNew } from './candidate.ts';

@@ -107,8 +107,14 @@ const fill = (kind: 'map' | 'set', name: string, elements: readonly string[]): s
 const placeElements = (s: Numbered): string[] =>
   s.places.servers.map((at, place) => (at < 0 ? '' : `${place} : ${hex(s.marks[at] ?? 0)}`));
 
+const markAt = (s: Numbered, place: number): number | undefined =>
+  s.marks[s.places.servers[place] ?? -1];
+
 /** Only what differs, where the number of places is the same. */
 function changePlaces(s: Numbered, before: Numbered | undefined): string[] {
+  const same = before?.places.servers.length === s.places.servers.length;
+  if (same && s.places.servers.every((_, place) => markAt(s, place) === markAt(before, place)))
+    return [];
   const now = placeElements(s);
   const was = before ? placeElements(before) : [];
   const name = `s${s.number}_places`;

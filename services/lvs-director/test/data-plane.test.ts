@@ -32,9 +32,13 @@ const other = { protocol: 'tcp', address: vip, port: 81 } as const;
 const persistence = { timeoutS: 300, netmask: '255.255.255.255' };
 
 const backends = {
-  nftables: { make: (net: Net) => nftDataPlane(net.adapter), refused: 'ConnectionRefusedError' },
+  // In the director's namespace too: places by netlink.
+  nftables: {
+    make: (net: Net) => remotePlane(net.plane('nftables')),
+    refused: 'ConnectionRefusedError',
+  },
   // It has taken the connection before it knows.
-  proxy: { make: (net: Net) => remotePlane(net.plane()), refused: 'ConnectionResetError' },
+  proxy: { make: (net: Net) => remotePlane(net.plane('proxy')), refused: 'ConnectionResetError' },
 };
 
 describe

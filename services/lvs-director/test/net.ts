@@ -87,8 +87,8 @@ export class Net {
   }
 
   /** programs/plane.ts in the director's namespace. */
-  plane(): ChildProcess {
-    const argv = this.#argv('director', [process.execPath, program('plane.ts')]);
+  plane(kind: 'nftables' | 'proxy'): ChildProcess {
+    const argv = this.#argv('director', [process.execPath, program('plane.ts'), kind, nft]);
     const child = spawn(...argv, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#children.push(child);
     return child;

@@ -40,7 +40,8 @@ export class BenchNet {
 
   run(name: string, ...argv: string[]): string {
     const [program = '', ...args] = this.argv(name, argv);
-    return execFileSync(program, args, { encoding: 'utf8' });
+    // What it says when it fails is in the error.
+    return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
   start(name: string, argv: readonly string[], options: SpawnOptions): ChildProcess {

@@ -11,7 +11,9 @@ import {
   tableName,
   transaction,
 } from '../nft-rules.ts';
+import { placeMoves } from '../place-moves.ts';
 import type { Connections, DataPlane, Planned, Traffic } from '../ports.ts';
+import type { changePlacesNow } from './places.netlink.ts';
 
 interface Run {
   readonly code: number | undefined;
@@ -80,6 +82,8 @@ export function nftDataPlane(q: {
   readonly nft: readonly string[];
   /** What prints this namespace's connections. */
   readonly conntrack: readonly string[];
+  /** `changePlacesNow`, where this process is in that namespace: then most changes of places take milliseconds. */
+  readonly changePlaces?: typeof changePlacesNow;
 }): DataPlane {
   const serviceNumbers = numbers();
   const serverNumbers = numbers();
@@ -103,6 +107,19 @@ export function nftDataPlane(q: {
   }
 
   async function send(after: readonly Numbered[]): Promise<Reply<undefined, 'EBUSY' | 'EIO'>> {
+    // First what is only a matter of places; where the kernel refuses that, nft may say why.
+    const moves = applied && q.changePlaces && placeMoves(applied, after);
+    if (moves && q.changePlaces?.(tableName, moves.changes) === 0) {
+      const rest = transaction(moves.moved, after);
+      const done =
+        rest === transaction(after, after) ? undefined : await run([...q.nft, '-f', '-'], rest);
+      if (done === undefined || done.code === 0) {
+        applied = after;
+        return ok();
+      }
+      q.changePlaces(tableName, moves.back);
+      return fail('EIO', reason(done));
+    }
     let text = transaction(applied, after);
     if (!applied) {
       const there = await standing();

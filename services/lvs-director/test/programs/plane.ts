@@ -2,9 +2,14 @@
 // stdin, as [method, argument]; its reply as a line. Maps go as lists of pairs.
 import { createInterface } from 'node:readline';
 import { systemClock, systemRandom } from '@ssi/linux';
-import { type DataPlane, proxyDataPlane } from '../../src/index.ts';
+import { changePlacesNow, type DataPlane, nftDataPlane, proxyDataPlane } from '../../src/index.ts';
 
-const plane: DataPlane = proxyDataPlane({ clock: systemClock(), random: systemRandom() });
+const [kind, nft = ''] = process.argv.slice(2);
+const conntrack = ['cat', '/proc/net/nf_conntrack'];
+const plane: DataPlane =
+  kind === 'nftables'
+    ? nftDataPlane({ nft: [nft], conntrack, changePlaces: changePlacesNow })
+    : proxyDataPlane({ clock: systemClock(), random: systemRandom() });
 const text = (value: unknown): string =>
   JSON.stringify(value, (_, v) => (v instanceof Map ? [...v] : v));
 
