@@ -301,7 +301,10 @@ describe
       expect(await names(2)).toEqual(['s1', 's1']);
     });
 
-    test('50 changes of servers and weights under 500 connections: every one is answered', async () => {
+    // Each change is a process or two.
+    test('50 changes of servers and weights under 500 connections: every one is answered', {
+      timeout: 60_000,
+    }, async () => {
       await apply(service([server(1), server(2)], 'wrr'));
       let open = true;
       const answers = names(500).finally(() => {
