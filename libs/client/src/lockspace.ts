@@ -107,6 +107,12 @@ export async function openLockspace(
   return done.ok ? ok(opened) : done;
 }
 
+type LockRequest = RequestOf<typeof dlm.ops.lock>;
+type Resumed = RequestOf<typeof dlm.ops.resume>['locks'][number];
+
+/** Locks in one `resume`. */
+const resumeMax = 500;
+
 class Session implements Lockspace {
   readonly name: string;
   readonly node: number;
@@ -117,6 +123,10 @@ class Session implements Lockspace {
   readonly #lost = new AbortController();
   readonly #watch: { stop(): void };
   readonly #ops = new Map<number, number>();
+  /** What is held, as the next life of the lock manager is to be told. */
+  readonly #held = new Map<number, Resumed>();
+  #resuming: Promise<void> | undefined;
+  #keptMs = 0;
   readonly #onBlocking = new Map<number, (mode: LockMode) => void>();
   #lastRef = 0;
   #sessionMs = 0;
@@ -175,22 +185,56 @@ class Session implements Lockspace {
   /** Hears what is blocked, which is also what keeps the session. */
   async #follow(openedMs: number): Promise<void> {
     const { clock, ics } = this.#link;
-    let keptMs = openedMs;
+    this.#keptMs = openedMs;
     let after = 0;
     while (!this.#closed && !this.lost.aborted) {
       const sentMs = clock.nowMs();
-      const left = keptMs + this.#sessionMs - sentMs;
+      const left = this.#keptMs + this.#sessionMs - sentMs;
       if (left <= 0) return this.#lose('nobody at the node heard of us in time');
       const request = { session: this.#id, after };
       const reply = await ics.call(dlm, 'asts', this.node, request, { timeoutMs: left });
       if (reply.ok) {
-        keptMs = sentMs;
+        this.#keptMs = sentMs;
         for (const { seq, ref, mode } of reply.value.blocking) {
           after = Math.max(after, seq);
           this.#onBlocking.get(ref)?.(mode);
         }
       } else if (reply.errno === 'ESRCH' || reply.errno === 'EHOSTDOWN') this.#lose(reply.detail);
-      else await sleep(clock, retryMs);
+      else if (reply.errno === 'EREMCHG') {
+        after = 0; // the next life counts anew
+        await this.#resume();
+      } else await sleep(clock, retryMs);
+    }
+  }
+
+  /** The lock manager was started again: it is told what is held here. */
+  #resume(): Promise<void> {
+    this.#resuming ??= this.#tellHeld().finally(() => {
+      this.#resuming = undefined;
+    });
+    return this.#resuming;
+  }
+
+  async #tellHeld(): Promise<void> {
+    const { clock, ics } = this.#link;
+    const locks = [...this.#held.values()];
+    for (let at = 0; !this.#closed && !this.lost.aborted; ) {
+      const sentMs = clock.nowMs();
+      if (sentMs >= this.#keptMs + this.#sessionMs) return; // `follow` says so
+      const reply = await ics.call(dlm, 'resume', this.node, {
+        session: this.#id,
+        ...(this.#label !== undefined && { label: this.#label }),
+        locks: locks.slice(at, at + resumeMax),
+        more: at + resumeMax < locks.length,
+      });
+      if (reply.ok) {
+        at += resumeMax;
+        if (at < locks.length) continue;
+        this.#keptMs = sentMs;
+        return;
+      }
+      if (reply.errno === 'ESRCH' || reply.errno === 'EHOSTDOWN') return this.#lose(reply.detail);
+      await sleep(clock, retryMs);
     }
   }
 
@@ -217,7 +261,7 @@ class Session implements Lockspace {
     const op = (this.#ops.get(ref) ?? 0) + 1;
     this.#ops.set(ref, op);
     if (onBlocking) this.#onBlocking.set(ref, onBlocking);
-    const request: RequestOf<typeof dlm.ops.lock> = {
+    const request: LockRequest = {
       ...{ session: this.#id, ref, op, lockspace: this.name, resource, mode, flags: [...flags] },
       ...(value && { value }),
       ...(timeoutMs !== undefined && { waitMs: timeoutMs }),
@@ -227,24 +271,54 @@ class Session implements Lockspace {
     const cancel = (): void => void this.#call('cancel', { session: this.#id, ref });
     signal?.addEventListener('abort', cancel);
     if (signal?.aborted) cancel();
+    const before = this.#held.get(ref);
+    if (before)
+      this.#held.set(ref, {
+        ...before,
+        giving: { mode, flags: [...flags], ...(value && { value }) },
+      });
     const reply = await this.#untilAnswered(request);
     signal?.removeEventListener('abort', cancel);
+    if (reply.ok) this.#hold(request, reply.value);
+    // A conversion that failed counts as an operation all the same.
+    else if (before) this.#held.set(ref, { ...before, op });
     if (reply.ok) return ok({ ...reply.value, resource, ref });
     if (op === 1) this.#forget(ref);
     return reply;
   }
 
+  #hold({ ref, op, resource, flags, xid }: LockRequest, grant: LockGrant): void {
+    const { mode, token, value, copy } = grant;
+    const before = this.#held.get(ref);
+    if (!copy) return;
+    this.#held.set(ref, {
+      ...{ ref, op, lockspace: this.name, resource, mode, copy },
+      ...(token !== undefined && { token }),
+      ...(value && { value }),
+      bast: this.#onBlocking.has(ref),
+      persistent: before?.persistent ?? flags?.includes('PERSISTENT') ?? false,
+      ...(xid !== undefined && { xid }),
+    });
+  }
+
   /** The operation has a number: to ask again is harmless. */
-  async #untilAnswered(request: RequestOf<typeof dlm.ops.lock>): Promise<Reply<LockGrant, Errno>> {
+  async #untilAnswered(request: LockRequest): Promise<Reply<LockGrant, Errno>> {
+    const { clock, ics } = this.#link;
+    const { waitMs = longestMs } = request;
+    const endMs = clock.nowMs() + waitMs;
     for (;;) {
       if (this.lost.aborted || this.#closed) return fail('ESRCH', 'the session is over');
-      const reply = await this.#link.ics.call(dlm, 'lock', this.node, request, {
-        timeoutMs: longestMs,
-        signal: this.lost,
-      });
-      const away = !reply.ok && (reply.errno === 'EHOSTUNREACH' || reply.errno === 'ESTALE');
-      if (!away) return reply;
-      await sleep(this.#link.clock, retryMs);
+      const left = Math.max(0, Math.floor(endMs - clock.nowMs()));
+      const q = request.waitMs === undefined ? request : { ...request, waitMs: left };
+      const options = { timeoutMs: longestMs, signal: this.lost };
+      const reply = await ics.call(dlm, 'lock', this.node, q, options);
+      if (reply.ok) return reply;
+      // Not the word of the lock manager, which knows how long it waited: it ended meanwhile.
+      const broken = reply.errno === 'ETIMEDOUT' && clock.nowMs() < endMs;
+      const away = reply.errno === 'EHOSTUNREACH' || reply.errno === 'ESTALE';
+      if (reply.errno === 'EREMCHG') await this.#resume();
+      else if (!broken && !away) return reply;
+      await sleep(clock, retryMs);
     }
   }
 
@@ -255,20 +329,32 @@ class Session implements Lockspace {
     for (;;) {
       if (this.lost.aborted || this.#closed) return fail('ESRCH', 'the session is over');
       const reply = await this.#link.ics.call(dlm, op, this.node, request as never);
-      if (reply.ok || !['EHOSTUNREACH', 'ETIMEDOUT', 'ESTALE'].includes(reply.errno)) return reply;
+      if (!reply.ok && reply.errno === 'EREMCHG') await this.#resume();
+      else if (reply.ok || !['EHOSTUNREACH', 'ETIMEDOUT', 'ESTALE'].includes(reply.errno))
+        return reply;
       await sleep(this.#link.clock, retryMs);
     }
   }
 
   async unlock(lock: Lock, options: UnlockOptions = {}): Promise<Reply<undefined>> {
     const { flags, value, force } = options;
+    const held = this.#held.get(lock.ref);
+    if (held)
+      this.#held.set(lock.ref, {
+        ...held,
+        giving: { flags: [...(flags ?? [])], ...(value && { value }) },
+      });
     const reply = await this.#call('unlock', {
       ...{ session: this.#id, ref: lock.ref },
       ...(flags && { flags: [...flags] }),
       ...(value && { value }),
       ...(force !== undefined && { force }),
     });
-    if (!reply.ok) return reply;
+    // A next life of the lock manager may have given it up already: it was told to.
+    if (!reply.ok && !(held && reply.errno === 'ENOENT')) {
+      if (held) this.#held.set(lock.ref, held);
+      return reply;
+    }
     this.#forget(lock.ref);
     return ok();
   }
@@ -281,6 +367,7 @@ class Session implements Lockspace {
   }
 
   #forget(ref: number): void {
+    this.#held.delete(ref);
     this.#ops.delete(ref);
     this.#onBlocking.delete(ref);
   }

@@ -46,6 +46,13 @@ export const lockXid = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/);
 /** A lock of a session, a number that the client chooses: used once. */
 export const lockRef = z.int().min(1);
 
+/** Of a lock, what only its agent knows. */
+const lockCopy = z.object({
+  lkid: z.int().min(1),
+  valueSeq: z.int().min(0),
+  valueKnown: z.boolean(),
+});
+
 export const lockGrant = z.object({
   mode: lockMode,
   /** Of a mode that may write (CW, PW, EX): greater than every earlier one of the resource. Holders of CW that hold together share theirs. */
@@ -58,6 +65,8 @@ export const lockGrant = z.object({
   altMode: z.boolean().optional(),
   /** CONVDEADLK took the former mode away meanwhile. [SBF_DEMOTED] */
   demoted: z.boolean().optional(),
+  /** For the client to keep: what the next life of the lock manager is told of the lock (`resume`). */
+  copy: lockCopy.optional(),
 });
 export type LockGrant = z.infer<typeof lockGrant>;
 
@@ -70,6 +79,7 @@ const lockErrnos = [
   'EINVAL',
   'ENOENT',
   'EOPNOTSUPP',
+  'EREMCHG',
   'ESRCH',
   'ETIMEDOUT',
 ] as const;
@@ -205,7 +215,7 @@ export const dlm = defineContract('dlm', 1, {
       force: z.boolean().optional(),
     }),
     reply: z.object({}),
-    errnos: ['EBUSY', 'ENOENT', 'ESRCH'],
+    errnos: ['EBUSY', 'ENOENT', 'EREMCHG', 'ESRCH'],
     calls: ['dlm.release'],
     timeoutMs: 30_000,
   }),
@@ -215,7 +225,7 @@ export const dlm = defineContract('dlm', 1, {
       'Withdraws what a lock waits for, which then ends with ECANCELED; a conversion keeps its mode. EBUSY: nothing is pending, it may just have been granted; ENOENT no such lock.',
     request: z.object({ session: lockSession, ref: lockRef }),
     reply: z.object({}),
-    errnos: ['EBUSY', 'ENOENT', 'ESRCH'],
+    errnos: ['EBUSY', 'ENOENT', 'EREMCHG', 'ESRCH'],
     calls: ['dlm.release'],
     timeoutMs: 30_000,
   }),
@@ -238,9 +248,49 @@ export const dlm = defineContract('dlm', 1, {
       sessionMs: z.int(),
       blocking: z.array(z.object({ seq: z.int(), ref: lockRef, mode: lockMode })),
     }),
-    errnos: ['ESRCH', 'EAGAIN'],
+    errnos: ['EREMCHG', 'ESRCH', 'EAGAIN'],
     longPoll: true,
     timeoutMs: 30_000,
+  }),
+  resume: rpc({
+    callers: ['operate', 'service@node'],
+    summary:
+      'To a lock manager that was started again, which says EREMCHG to what comes from a session of its former life: the locks that its client holds, in as many calls as it takes. It serves when all sessions are there, or 10 s after its start. ESRCH: the session is over, its locks are lost.',
+    request: z.object({
+      session: lockSession,
+      pid: pid.optional(),
+      label: z.string().max(128).optional(),
+      locks: z
+        .array(
+          z.object({
+            ref: lockRef,
+            /** The newest operation that is over. */
+            op: opNum,
+            lockspace: lockspaceName,
+            resource: resourceName,
+            mode: lockMode,
+            token: fencingToken.optional(),
+            value: lockValue.optional(),
+            copy: lockCopy,
+            bast: z.boolean(),
+            persistent: z.boolean(),
+            xid: lockXid.optional(),
+            /** A conversion down that was asked for, or an unlock (no mode): it counts as done, with its value. */
+            giving: z
+              .object({
+                mode: lockMode.optional(),
+                flags: z.array(lockFlag).max(16),
+                value: lockValue.optional(),
+              })
+              .optional(),
+          }),
+        )
+        .max(500),
+      more: z.boolean(),
+    }),
+    reply: z.object({ sessionMs: z.int() }),
+    errnos: ['ESRCH', 'EAGAIN'],
+    timeoutMs: 10_000,
   }),
   close: rpc({
     callers: ['operate', 'service@node'],

@@ -19,8 +19,9 @@ import type { AskRequest, ReleaseRequest } from './masters.ts';
 import { rank, writesValue } from './modes.ts';
 import { Orphans } from './orphans.ts';
 import type { Token } from './resource.ts';
+import type { ResumeRequest } from './resuming.ts';
 import { type Session, Sessions } from './sessions.ts';
-import { tokenText } from './tokens.ts';
+import { tokenOf, tokenText } from './tokens.ts';
 
 export type LockRequest = RequestOf<typeof dlm.ops.lock>;
 export type LockErrno = (typeof dlm.ops.lock.errnos)[number];
@@ -73,6 +74,8 @@ interface Pending {
 }
 
 export interface AgentDeps {
+  /** A session is over. */
+  readonly ended: (session: string) => void;
   readonly node: LocalNode;
   readonly homes: Homes;
   readonly ask: (to: number, q: AskRequest) => Promise<Reply<LockOutcome>>;
@@ -102,6 +105,36 @@ export class Agent {
 
   get size(): number {
     return this.#locks.size;
+  }
+
+  /** Numbers locks as no other life of this service in the same boot did. */
+  countFrom(starts: number): void {
+    this.#lastLkid = this.#d.node.num * 2 ** 40 + (starts % 2 ** 16) * 2 ** 24;
+  }
+
+  /** Locks that its client had in the former life; whoever is master of them has to fetch them. */
+  resume(session: Session, locks: ResumeRequest['locks']): void {
+    for (const { ref, op, lockspace, resource, mode, token, value, copy, ...q } of locks) {
+      if (session.locks.has(ref)) continue;
+      const key = keyOf(lockspace, resource);
+      const who = { ...session.who, ...(q.xid !== undefined && { xid: q.xid }) };
+      const lock: AgentLock = {
+        ...{ lkid: copy.lkid, ref, session, who, home: this.#d.homes.use(key) },
+        ...{ persistent: q.persistent, bast: q.bast, granted: mode, value },
+        ...{ token: token === undefined ? undefined : tokenOf(token), op, opsBefore: 0 },
+        ...{ valueSeq: copy.valueSeq, valueKnown: copy.valueKnown, reply: undefined },
+        ...{ pending: undefined, leaving: undefined },
+      };
+      this.#d.homes.lose(lock.home);
+      this.#keep(lock);
+      if (!q.giving) continue;
+      const giving = { flags: bitsOf(q.giving.flags), value: q.giving.value };
+      const { mode: to } = q.giving;
+      if (to) {
+        const { mode: granted, ...written } = afterwards(lock, mode, { ...giving, mode: to });
+        Object.assign(lock, written, { granted });
+      } else void this.#letGo(lock, { ...giving, died: false });
+    }
   }
 
   async lock(q: LockRequest, signal: AbortSignal): Promise<LockReply> {
@@ -173,12 +206,16 @@ export class Agent {
       ...{ valueSeq: 0, valueKnown: false, op: q.op, opsBefore: 0, reply: undefined },
       ...{ pending: undefined, leaving: undefined },
     };
-    session.locks.set(q.ref, lock);
-    this.#locks.set(lock.lkid, lock);
-    const others = this.#byKey.get(key);
-    if (others) others.add(lock);
-    else this.#byKey.set(key, new Set([lock]));
+    this.#keep(lock);
     return lock;
+  }
+
+  #keep(lock: AgentLock): void {
+    lock.session.locks.set(lock.ref, lock);
+    this.#locks.set(lock.lkid, lock);
+    const others = this.#byKey.get(lock.home.key);
+    if (others) others.add(lock);
+    else this.#byKey.set(lock.home.key, new Set([lock]));
   }
 
   #drop(lock: AgentLock): void {
@@ -335,6 +372,7 @@ export class Agent {
       valueInvalid,
       ...(altMode && { altMode }),
       ...(demoted && { demoted }),
+      copy: { lkid: lock.lkid, valueSeq: lock.valueSeq, valueKnown: lock.valueKnown },
     });
   }
 
@@ -368,26 +406,13 @@ export class Agent {
       const { granted, leaving } = lock;
       if (granted === undefined) return [];
       const pending = lock.pending?.told ? undefined : lock.pending;
-      let mode = granted;
-      let { value, valueSeq, valueKnown } = lock;
-      const writing =
-        leaving ?? (pending && rank[pending.mode] <= rank[granted] ? pending : undefined);
-      if (writing && writesValue(granted) && writing.flags & flag.VALBLK && writing.value) {
-        value = writing.value;
-        valueSeq++;
-        valueKnown = true;
-      }
-      if (leaving) mode = 'NL';
-      else if (pending && rank[pending.mode] < rank[granted]) mode = pending.mode;
-      // PR and CW cover CR both, and which of them it has now only the lost master knew.
-      if (pending && granted === 'PR' && pending.mode === 'CW') mode = 'CR';
-      if (pending && granted === 'CW' && pending.mode === 'PR') mode = 'CR';
+      const { mode, value, valueSeq, valueKnown } = afterwards(lock, granted, leaving ?? pending);
       return [
         {
           ...{ lkid: lock.lkid, op: pending ? lock.op - 1 || 1 : lock.op, mode, bast: lock.bast },
           ...(lock.token && { token: lock.token }),
           ...(value && { value }),
-          ...{ valueSeq, valueKnown: valueKnown || leaving !== undefined, who: lock.who },
+          ...{ valueSeq, valueKnown, who: lock.who },
         },
       ];
     });
@@ -475,6 +500,7 @@ export class Agent {
 
   /** Its client is gone. */
   #over(session: Session): void {
+    this.#d.ended(session.who.session);
     for (const lock of [...session.locks.values()])
       if (lock.persistent && !lock.leaving) void this.#abandon(lock);
       else void this.#letGo(lock, { flags: 0, died: session.died });
@@ -501,6 +527,24 @@ export class Agent {
       }),
     );
   }
+}
+
+/** What is on its way down is down already, whoever its master is, with what it was to write. */
+function afterwards(
+  lock: AgentLock,
+  granted: LockMode,
+  on: { mode?: LockMode | undefined; flags: number; value?: Uint8Array | undefined } | undefined,
+): Pick<AgentLock, 'value' | 'valueSeq' | 'valueKnown'> & { mode: LockMode } {
+  const { value, valueSeq, valueKnown } = lock;
+  if (!on) return { mode: granted, value, valueSeq, valueKnown };
+  const to = on.mode ?? 'NL';
+  // PR and CW cover CR both, and which of them it has now only the lost master knew.
+  const sideways = (granted === 'PR' && to === 'CW') || (granted === 'CW' && to === 'PR');
+  const mode = sideways ? 'CR' : rank[to] < rank[granted] ? to : granted;
+  const writes = rank[to] <= rank[granted] && writesValue(granted);
+  if (writes && on.flags & flag.VALBLK && on.value)
+    return { mode, value: on.value, valueSeq: valueSeq + 1, valueKnown: true };
+  return { mode, value, valueSeq, valueKnown: valueKnown || on.mode === undefined };
 }
 
 const refused = (errno: 'ECANCELED' | 'ETIMEDOUT'): LockOutcome => ({

@@ -1,6 +1,7 @@
 // Process entry: environment -> lock manager; SIGTERM -> stop.
 import { enter, serviceEnvironment } from '@ssi/entry';
 import { z } from 'zod';
+import { fileSessionRecord } from './adapters/session-record.file.ts';
 import { fileTokenRecord } from './adapters/token-record.file.ts';
 import { createDlm, deadlockDefaultMs } from './service.ts';
 
@@ -21,6 +22,7 @@ const { ics, setMap, tcpPort } = entry.endpoint;
 const dlm = createDlm({
   ...{ ics, clock, log, tcp, setMap },
   tokens: fileTokenRecord(`${entry.env.SSI_NODE_DIR}/dlm`),
+  sessions: fileSessionRecord(`${entry.env.SSI_NODE_DIR}/dlm/sessions`),
   servicePid: process.pid,
   deadlockMs: entry.env.SSI_DEADLOCK_WAIT,
 });

@@ -187,6 +187,9 @@ export class Masters {
       enqueue(m.resource.granted, lock);
       const { tokens } = m.resource;
       if (token && isNewer(token, tokens.newest)) tokens.newest = token;
+      // What it was giving up when its lock manager ended may not have got here.
+      if (!m.valueUnknown && value && valueSeq > m.resource.valueSeq)
+        Object.assign(m.resource, { value, valueSeq, valueInvalid: false });
     }
     if (m.awaited.size === 0) this.#recovered(m);
   }

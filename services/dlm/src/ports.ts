@@ -1,4 +1,4 @@
-// What only the lock manager touches: a record that outlives the service, but not the boot of its node.
+// What only the lock manager touches: records that outlive the service, but not the boot of its node.
 export interface TokenRecord {
   /** undefined: nothing was saved in this boot. */
   load(): Promise<Reserved | undefined>;
@@ -11,4 +11,12 @@ export interface Reserved {
   readonly starts: number;
   readonly transid: number;
   readonly n: number;
+}
+
+/** The sessions that are open, for the next life of the service in the same boot of its node. */
+export interface SessionRecord {
+  all(): Promise<readonly string[]>;
+  /** Resolves when the next life will know of it. */
+  add(session: string): Promise<void>;
+  remove(session: string): void;
 }

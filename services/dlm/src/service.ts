@@ -28,8 +28,9 @@ import { Homes } from './homes.ts';
 import { startsMax } from './lives.ts';
 import { LocalNode } from './local-node.ts';
 import { Masters, type ReleaseRequest } from './masters.ts';
-import type { TokenRecord } from './ports.ts';
+import type { SessionRecord, TokenRecord } from './ports.ts';
 import { Recovery } from './recovery.ts';
+import { Resuming } from './resuming.ts';
 import { sessionMs } from './sessions.ts';
 import { type Block, TokenSource } from './tokens.ts';
 
@@ -47,6 +48,8 @@ export interface DlmDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly tokens: TokenRecord;
+  /** Absent: sessions end with the life of this service. */
+  readonly sessions?: SessionRecord;
   /** This service's own process id, for membership's list; 0 in a simulation. */
   readonly servicePid: number;
   /** What waits for so long, ms, is looked at for deadlocks over several resources; 0: nothing is. */
@@ -73,6 +76,7 @@ export function createDlm(deps: DlmDeps): Dlm {
   const node = new LocalNode(deps);
   const startedMs = clock.nowMs();
   const tokens = new TokenSource(deps.tokens);
+  const resuming = new Resuming(deps.sessions, clock);
   let heardMs = Number.NEGATIVE_INFINITY;
   let router: RouterLink | undefined;
 
@@ -104,6 +108,7 @@ export function createDlm(deps: DlmDeps): Dlm {
     own(to) ? masters.release(q) : ics.call(dlm, 'release', to, q);
   const agent: Agent = new Agent({
     ...{ node, homes, release, deadlockMs: deadlockMs || Number.MAX_SAFE_INTEGER },
+    ended: (session) => resuming.ended(session),
     ask: (to, q) => (own(to) ? masters.ask(q, to) : ics.call(dlm, 'ask', to, q)),
   });
   const deadlocks = new DeadlockSearch({ node, masters, release });
@@ -160,6 +165,8 @@ export function createDlm(deps: DlmDeps): Dlm {
     return node.isUp;
   }
 
+  const resumeFirst = () => fail('EREMCHG', 'the lock manager was started again: resume');
+
   const notUp = () => fail('EAGAIN', `node ${node.num} is not UP yet`);
 
   const handlers: Handlers<typeof dlm> = {
@@ -186,15 +193,22 @@ export function createDlm(deps: DlmDeps): Dlm {
           ...refusals(ics),
         },
       }),
-    lock: async (q, call) => ((await ready()) ? agent.lock(q, call.signal) : notUp()),
-    unlock: (q) => agent.unlock(q),
-    cancel: (q) => agent.cancel(q),
+    lock: async (q, call) => {
+      if (resuming.expects(q.session)) return resumeFirst();
+      return (await ready()) ? agent.lock(q, call.signal) : notUp();
+    },
+    unlock: (q) => (resuming.expects(q.session) ? resumeFirst() : agent.unlock(q)),
+    cancel: (q) => (resuming.expects(q.session) ? resumeFirst() : agent.cancel(q)),
     close: async ({ session }) => {
+      resuming.ended(session);
       await agent.close(session);
       return ok({});
     },
     asts: async (q, call) => {
-      if (!(await ready())) return notUp();
+      if (resuming.expects(q.session)) return resumeFirst();
+      const known = agent.sessions.get(q.session);
+      if (!known && !(await ready())) return notUp();
+      if (q.open) await resuming.opened(q.session);
       const found = q.open ? agent.sessions.open(q) : undefined;
       if (found && !found.ok) return found;
       const session = found?.value ?? agent.sessions.get(q.session);
@@ -203,6 +217,17 @@ export function createDlm(deps: DlmDeps): Dlm {
       if (agent.sessions.get(q.session) !== session)
         return fail('ESRCH', 'the session is over: its locks are lost');
       return ok({ sessionMs, blocking: [...blocking] });
+    },
+    resume: (q) => {
+      const known = agent.sessions.get(q.session);
+      if (!known && !resuming.expects(q.session))
+        return fail('ESRCH', 'the session is over: its locks are lost');
+      const session = agent.sessions.open(q);
+      if (!session.ok) return session;
+      // What is resumed later than that was told to others as lost.
+      if (resuming.expects(q.session)) agent.resume(session.value, q.locks);
+      if (!q.more) resuming.has(q.session);
+      return ok({ sessionMs });
     },
     purge: async (q) => ok({ purged: await agent.purge(q) }),
     list: ({ lockspace }) =>
@@ -282,7 +307,9 @@ export function createDlm(deps: DlmDeps): Dlm {
   /** From here on it is there for others, in a life that none of its former ones can be taken for. */
   async function begin(): Promise<void> {
     const starts = await tokens.start();
-    if (!node.self) return;
+    agent.countFrom(starts);
+    await resuming.all();
+    if (!node.self || node.stopped) return;
     const life = node.self.incarnation.bootCount * startsMax + starts;
     node.life = life;
     node.lives.hear(node.num, life);
@@ -299,11 +326,12 @@ export function createDlm(deps: DlmDeps): Dlm {
 
   return {
     async start() {
+      await resuming.load();
       ics.serve(dlm, handlers, { inWorkMax: 1_024, queueMax: 100_000 });
       if (deps.setMap) router = linkRouter({ ...deps, setMap: deps.setMap });
       await attach();
-      await begin();
       void node.followLease();
+      void begin();
       void every(silenceMs / 4, () => {
         if (clock.nowMs() - heardMs >= silenceMs) return attach();
       });

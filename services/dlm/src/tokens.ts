@@ -26,6 +26,11 @@ export const nameOf = (tokens: Block): Token => ({ transid: tokens.transid, n: t
 export const tokenText = (t: Token): string =>
   ((BigInt(t.transid) << 35n) + BigInt(t.n)).toString();
 
+export function tokenOf(text: string): Token {
+  const token = BigInt(text);
+  return { transid: Number(token >> 35n), n: Number(token & (2n ** 35n - 1n)) };
+}
+
 export class TokenSource {
   readonly #record: TokenRecord;
   #transid = 0;
