@@ -3,7 +3,14 @@
 import { clms, dlm, type MemberId, ok, type RequestOf, type View } from '@ssi/contracts';
 import { createIcs, type IcsEndpoint, MemoryBus } from '@ssi/ics';
 import { type Clock, noLog, seededRandom } from '@ssi/ports';
-import { createDlm, type Dlm, memoryTokenRecord, type TokenRecord } from '../src/index.ts';
+import {
+  createDlm,
+  type Dlm,
+  memorySessionRecord,
+  memoryTokenRecord,
+  type SessionRecord,
+  type TokenRecord,
+} from '../src/index.ts';
 
 const clock: Clock = {
   nowMs: () => performance.now(),
@@ -17,6 +24,7 @@ const clock: Clock = {
 interface Node {
   readonly membership: IcsEndpoint;
   readonly tokens: TokenRecord;
+  readonly sessions: SessionRecord;
   dlm: Dlm;
   ics: IcsEndpoint;
 }
@@ -32,6 +40,8 @@ export class Cluster {
   /** Operations that left each node, from its lock manager to others. */
   readonly sent: string[] = [];
   leaseMs = 60_000;
+  /** Whether lock managers wait for the clients of their former life. */
+  keepsSessions = false;
 
   endpoint(node: number, service: string): IcsEndpoint {
     return createIcs({
@@ -81,17 +91,18 @@ export class Cluster {
       },
       confirm: () => ok({ transid: this.transid, leaseMs: this.leaseMs }),
     });
-    const tokens = memoryTokenRecord();
-    this.nodes.set(num, { membership, tokens, ...(await this.#startDlm(num, tokens)) });
+    const records = { tokens: memoryTokenRecord(), sessions: memorySessionRecord() };
+    this.nodes.set(num, { membership, ...records, ...(await this.#startDlm(num, records)) });
   }
 
-  async #startDlm(num: number, tokens: TokenRecord) {
+  async #startDlm(num: number, { tokens, sessions }: Pick<Node, 'tokens' | 'sessions'>) {
     const ics = this.endpoint(num, 'dlm');
     const service = createDlm({
       ics: this.#counted(ics),
       clock,
       log: noLog,
       tokens,
+      ...(this.keepsSessions && { sessions }),
       servicePid: 0,
       tcp: [],
     });
@@ -121,7 +132,7 @@ export class Cluster {
     const node = this.#node(num);
     node.dlm.stop();
     await node.ics.close();
-    Object.assign(node, await this.#startDlm(num, node.tokens));
+    Object.assign(node, await this.#startDlm(num, node));
   }
 
   tell(...nums: number[]): void {
@@ -250,6 +261,15 @@ export class Client {
   }
   unlock(ref: number, q: Partial<RequestOf<typeof dlm.ops.unlock>> = {}) {
     return this.ics.call(dlm, 'unlock', this.node, { ...q, session: this.session, ref });
+  }
+  /** As the library of clients does where the lock manager says EREMCHG. */
+  async resume(locks: RequestOf<typeof dlm.ops.resume>['locks']) {
+    const q = { session: this.session, locks, more: false };
+    const reply = await this.ics.call(dlm, 'resume', this.node, q);
+    if (!reply.ok) return reply;
+    this.over = undefined;
+    void this.#follow();
+    return reply;
   }
   cancel(ref: number) {
     return this.ics.call(dlm, 'cancel', this.node, { session: this.session, ref });

@@ -1,0 +1,91 @@
+// The lock manager alone is started again: its clients tell it what they hold, and nobody notices but by time.
+import type { dlm, LockGrant, RequestOf } from '@ssi/contracts';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Client, Cluster, until } from './cluster.ts';
+
+let cluster: Cluster;
+beforeEach(async () => {
+  cluster = new Cluster();
+  cluster.keepsSessions = true;
+  await cluster.start(1, 2, 3);
+});
+afterEach(() => cluster.stop());
+
+type Resumed = RequestOf<typeof dlm.ops.resume>['locks'][number];
+const flags = ['VALBLK' as const];
+const text = (value: Uint8Array | undefined): string =>
+  Buffer.from(value ?? [])
+    .toString('utf8')
+    .replaceAll('\0', '');
+
+async function granted(reply: ReturnType<Client['lock']>): Promise<LockGrant> {
+  const got = await reply;
+  if (!got.ok) throw new Error(`${got.errno} ${got.detail}`);
+  return got.value;
+}
+
+/** What a client keeps of a grant. */
+function kept(ref: number, resource: string, grant: LockGrant, q: Partial<Resumed> = {}): Resumed {
+  const { mode, token, value, copy } = grant;
+  if (!copy) throw new Error('no copy');
+  return {
+    ...{ ref, op: 1, lockspace: 'ls', resource, mode, copy, bast: false, persistent: false },
+    ...(token !== undefined && { token }),
+    ...(value && { value }),
+    ...q,
+  };
+}
+
+async function restart(client: Client, locks: Resumed[]): Promise<void> {
+  await cluster.restart(client.node);
+  await until('it says EREMCHG', () => client.over !== undefined);
+  expect(await client.lock(99, { resource: 'x', op: 1 })).toMatchObject({ errno: 'EREMCHG' });
+  expect(await client.resume(locks)).toMatchObject({ ok: true });
+}
+
+describe('DLM: restart of the service alone, with its clients', () => {
+  // Master: the node of the holder itself, or another.
+  for (const master of [3, 1])
+    test(`what they hold is theirs, with token and value; master on node ${master}`, async () => {
+      const [first, c, b] = [
+        await cluster.client(master),
+        await cluster.client(3),
+        await cluster.client(2),
+      ];
+      await first.lock(1, { resource: 'r', mode: 'NL' });
+      const grant = await granted(c.lock(1, { resource: 'r', flags }));
+      const waits = b.lock(1, { resource: 'r', flags });
+      if (master === 3) await first.close();
+      await restart(c, [kept(1, 'r', grant)]);
+      expect(await b.lock(2, { resource: 'r', flags: ['NOQUEUE'] })).toMatchObject({
+        errno: 'EAGAIN',
+      });
+      expect(await c.unlock(1, { flags, value: Buffer.from('kept') })).toMatchObject({ ok: true });
+      const next = await granted(waits);
+      expect(text(next.value)).toBe('kept');
+      expect(next.valueInvalid).toBe(false);
+      expect(BigInt(next.token ?? 0) > BigInt(grant.token ?? 0)).toBe(true);
+    });
+
+  test('an unlock that the restart cut short is made, with its value, once', async () => {
+    const [a, c] = [await cluster.client(1), await cluster.client(3)];
+    await a.lock(1, { resource: 'r', mode: 'NL' });
+    const grant = await granted(c.lock(1, { resource: 'r', flags }));
+    await restart(c, [kept(1, 'r', grant, { giving: { flags, value: Buffer.from('written') } })]);
+    const next = await granted(a.lock(2, { resource: 'r', flags }));
+    expect(text(next.value)).toBe('written');
+    expect(next.valueInvalid).toBe(false);
+  });
+
+  test('a client that died with it: others have its locks after 10 s, the value not valid', {
+    timeout: 30_000,
+  }, async () => {
+    const [a, c] = [await cluster.client(1), await cluster.client(3)];
+    await a.lock(1, { resource: 'r', mode: 'NL' });
+    await granted(c.lock(1, { resource: 'r', flags }));
+    await cluster.restart(3);
+    const next = await granted(a.lock(2, { resource: 'r', flags }));
+    expect(next.valueInvalid).toBe(true);
+    expect(await c.resume([])).toMatchObject({ errno: 'ESRCH' });
+  });
+});
