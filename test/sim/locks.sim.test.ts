@@ -39,6 +39,12 @@ test('Locks: word of a grant or a refusal that was lost on its way is asked for 
 }, async () => {
   expect((await simulateLocks({ seed: 107 })).failure).toBe(undefined);
 });
+test('Locks: what failed before the new master fetched what is held: seeds 36, 80, 169, 243, 246', {
+  timeout: 120_000,
+}, async () => {
+  for (const seed of [36, 80, 169, 243, 246])
+    expect((await simulateLocks({ seed })).failure, `seed ${seed}`).toBe(undefined);
+});
 
 for (const plant of lockPlants)
   test(`Locks: the simulation finds: ${plant.name}`, { timeout: 120_000 }, async () => {
