@@ -142,6 +142,9 @@ export class Homes {
   lost(): Iterable<Home> {
     return this.#lost;
   }
+  get lostCount(): number {
+    return this.#lost.size;
+  }
   noneLost(): Promise<void> {
     return this.#lost.size === 0
       ? Promise.resolve()

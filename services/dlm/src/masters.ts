@@ -135,6 +135,11 @@ export class Masters {
     for (const num of q.recover) this.#fetch(m, num);
   }
 
+  /** Whether nodes are being asked what they hold. */
+  get fetching(): boolean {
+    return this.#wanted.size > 0;
+  }
+
   /** Nothing is granted before that node has said what it holds. */
   #fetch(m: Mastered, num: number): void {
     if (this.#d.node.lives.alive(num) === undefined) return;

@@ -189,7 +189,7 @@ export function createDlm(deps: DlmDeps): Dlm {
           orphans: agent.orphans.size,
           ...masters.counters,
           ...deadlocks.counters,
-          recovering: directory.isSettled ? 0 : 1,
+          recovering: directory.isSettled && homes.lostCount === 0 && !masters.fetching ? 0 : 1,
           ...refusals(ics),
         },
       }),
