@@ -263,7 +263,7 @@ export class Agent {
       if (p.told) return p.told;
       if (
         p.withdrawn &&
-        (doubt === undefined || home.at !== doubt || home.lost) &&
+        (doubt === undefined || home.lost || !isSame(home.at, doubt)) &&
         !this.#goesDown(lock, p)
       )
         return refused(p.withdrawn);
@@ -276,6 +276,7 @@ export class Agent {
         ...(p.value && { value: p.value }),
       });
       const same = home.at === at && !home.lost;
+      if (reply.ok) doubt = at;
       if (reply.ok && reply.value.state !== 'queued') {
         // What a lost master has granted is not known to the next one.
         if (same && !p.told) this.#take(lock, p, reply.value);
@@ -300,7 +301,6 @@ export class Agent {
         });
       timer.cancel();
       // The word of it may have been lost on its way: asking again is harmless.
-      if (late) doubt = at;
       againMs = Math.min(2 * againMs, againMaxMs);
     }
   }
@@ -528,6 +528,10 @@ export class Agent {
     );
   }
 }
+
+/** Also where it has fetched anew meanwhile. */
+const isSame = (a: Mastership | undefined, b: Mastership): boolean =>
+  a?.node === b.node && a.since.transid === b.since.transid && a.since.n === b.since.n;
 
 /** What is on its way down is down already, whoever its master is, with what it was to write. */
 function afterwards(
