@@ -1,5 +1,7 @@
 // lvs.yaml: the virtual server table as people write it. Each fault is told with its line.
 import {
+  checkedUrl,
+  checker,
   fail,
   forwarding,
   nodeNum,
@@ -7,6 +9,8 @@ import {
   type Reply,
   schedulerFlag,
   schedulerName,
+  serverHealth,
+  serviceHealth,
   type VirtualService,
 } from '@ssi/contracts';
 import { isNode, LineCounter, parseDocument } from 'yaml';
@@ -22,6 +26,18 @@ const addressPort = z.string().transform((text, ctx) => {
   return z.NEVER;
 });
 
+// The model's own, but that a word it does not know is a fault.
+const urls = z.array(checkedUrl.strict()).min(1).max(64);
+const checkers = z.array(
+  z.discriminatedUnion(
+    'kind',
+    checker.options.map((one) =>
+      ('urls' in one.shape ? one.extend({ urls }) : one).strict(),
+    ) as unknown as typeof checker.options,
+  ),
+);
+const healthOfServer = serverHealth.extend({ checkers: checkers.max(16).default([]) }).strict();
+
 const threshold = z.int().min(0).max(65_535).default(0);
 const server = z
   .strictObject({
@@ -31,10 +47,12 @@ const server = z
     upper: threshold,
     lower: threshold,
     node: nodeNum.optional(),
+    health: healthOfServer.optional(),
   })
-  .transform(({ address, node, ...rest }) => ({
+  .transform(({ address, node, health, ...rest }) => ({
     ...{ ...address, ...rest },
     ...(node !== undefined && { node }),
+    ...(health && { health }),
   }));
 
 const persistent = z
@@ -57,6 +75,8 @@ const service = z
     flags: z.array(schedulerFlag).max(2).default([]),
     persistent: persistent.optional(),
     servers: z.array(server).max(4_096).default([]),
+    sorryServer: server.optional(),
+    health: serviceHealth.strict().optional(),
   })
   .transform(({ tcp, udp, fwmark, persistent: persistence, ...rest }, ctx): VirtualService => {
     const ids = [

@@ -35,6 +35,41 @@ describe('LVS: lvs.yaml', () => {
     expect(table.value[0]?.servers.map((s) => s.node)).toEqual([3, undefined]);
   });
 
+  const checked = `services:
+  - tcp: 10.9.0.1:80
+    sorryServer: { address: 10.1.0.9:80 }
+    health: { quorum: 2 }
+    servers:
+      - address: 10.1.0.1:80
+        health:
+          checkers: [{ kind: HTTP_GET, delayLoopMs: 1000, urls: [{ path: /, statusCodes: [{ from: 200, to: 204 }] }] }]
+          notifyDown: [/bin/logger, down]
+`;
+
+  test('health: checkers, quorum, sorry server; a word of theirs that is not known is a fault', () => {
+    const table = parseLvsYaml(checked);
+    if (!table.ok) throw new Error(table.detail);
+    expect(table.value[0]).toMatchObject({
+      ...{ health: { quorum: 2 }, sorryServer: { address: '10.1.0.9', port: 80 } },
+      servers: [
+        { health: { checkers: [{ kind: 'HTTP_GET' }], notifyDown: ['/bin/logger', 'down'] } },
+      ],
+    });
+    for (const [from, to, line] of [
+      ['quorum: 2', 'quorum: 0', 4],
+      ['quorum: 2', 'quorums: 2', 4],
+      ['delayLoopMs', 'delay_loop', 8],
+      ['path: /', 'path: x', 8],
+      ['from: 200', 'from: 99', 8],
+      ['statusCodes', 'status_code', 8],
+      ['HTTP_GET', 'SMTP_CHECK', 8],
+      ['notifyDown', 'notify_down', 9],
+    ] as const) {
+      const faults = parseLvsYaml(checked.replace(from, to));
+      expect([to, faults.ok ? '' : faults.detail.split(': ')[0]]).toEqual([to, `lvs.yaml:${line}`]);
+    }
+  });
+
   test('an empty file is an empty table', () => {
     expect([parseLvsYaml(''), parseLvsYaml('services: []\n')]).toEqual([
       ...[
