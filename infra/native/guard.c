@@ -215,7 +215,8 @@ static void reply_error(int slot, int number, const char *text) {
 
 /* --- the right to run ----------------------------------------------------------------------- */
 
-/* Floating addresses are known by their label, DEVICE:ssi; vproc takes them again when it hears of a thaw. */
+/* Addresses that go with the lease are known by their labels: DEVICE:ssi floats with a program, DEVICE:lvs is the
+   cluster's (but lo:lvs, of which ARP does not speak). Whoever set them sets them again when the lease is back. */
 static void drop_addresses(void) {
   struct ifreq list[128];
   struct ifconf all = {.ifc_len = sizeof list, .ifc_req = list};
@@ -224,7 +225,8 @@ static void drop_addresses(void) {
   if (ioctl(fd, SIOCGIFCONF, &all) == 0)
     for (size_t i = 0; i < (size_t)all.ifc_len / sizeof *list; i++) {
       const char *label = strchr(list[i].ifr_name, ':');
-      if (!label || strcmp(label, ":ssi")) continue;
+      if (!label || !strncmp(list[i].ifr_name, "lo:", 3)) continue;
+      if (strcmp(label, ":ssi") && strcmp(label, ":lvs")) continue;
       list[i].ifr_flags = 0; /* an alias that is not up is removed. [netdevice(7)] */
       if (ioctl(fd, SIOCSIFFLAGS, &list[i])) say("cannot drop an address: %s", strerror(errno));
     }

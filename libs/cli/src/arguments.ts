@@ -100,3 +100,24 @@ export function killArguments(args: readonly string[]): string[] {
   }
   return out;
 }
+
+/** `8000-8100`, `8000`. */
+export function portsArgument(text: string): { start: number; end: number } {
+  const [start = '', end = start, ...more] = text.split('-');
+  const number = (word: string): number => (/^\d{1,5}$/.test(word) ? Number(word) : 0);
+  const range = { start: number(start), end: number(end) };
+  if (more.length > 0 || range.start < 1 || range.end > 65_535 || range.end < range.start)
+    throw new InvalidArgumentError('Ports are FIRST-LAST or one, from 1 to 65535, like 8000-8100.');
+  return range;
+}
+
+export const weightArgument = (text: string): number => {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new InvalidArgumentError('A weight is a number from 0 to 65535.');
+};
+
+export function addressArgument(text: string): string {
+  const bytes = /^\d{1,3}(\.\d{1,3}){3}$/.test(text) ? text.split('.').map(Number) : [];
+  if (bytes.length === 4 && bytes.every((byte) => byte <= 255)) return text;
+  throw new InvalidArgumentError('An address is of IPv4, like 198.18.0.200.');
+}

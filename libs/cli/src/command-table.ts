@@ -57,6 +57,12 @@ export const commandTable: readonly CommandEntry[] = [
   ),
   cluster('drain', 'move every process off a node', () => import('./commands/drain.ts')),
   cluster(
+    'lvs',
+    "the cluster's address and the services behind it",
+    () => import('./commands/lvs.ts'),
+  ),
+  cluster('ipvsadm', 'the same by ipvsadm’s own words', () => import('./commands/ipvsadm.ts')),
+  cluster(
     'doctor',
     'check this machine and say what to do about what is missing',
     () => import('./commands/doctor.ts'),

@@ -18,6 +18,7 @@ import type {
 import type { SpanRecord, TraceSummary } from '@ssi/telemetry';
 import type { ActorCalls } from './actor/calls.ts';
 import type { Attachment, AttachOptions } from './attachment.ts';
+import type { DirectorCall } from './director.ts';
 import type { ClusterEvent } from './events.ts';
 import type { Lockspace, LockspaceOptions } from './lockspace.ts';
 
@@ -103,6 +104,8 @@ export interface Ssi extends ActorCalls {
   lockspace(name: string, options?: LockspaceOptions): Answer<Lockspace>;
   /** Resources with their locks, of all UP nodes, by name. */
   locks(lockspace?: string): Answer<LockList>;
+  /** The LVS director: its table, its counts, changes. */
+  readonly director: DirectorCall;
   /** The UP node with the least to do per CPU. */
   leastLoaded(options?: { native?: boolean }): Answer<number>;
   /** Moves a key service to another node (absent: where there are fewest); its instance stands down first. */

@@ -20,6 +20,7 @@ export type { ClusterFile } from './cluster-file.ts';
 export { clusterDir, clusterFile, clustersDir, readClusterFile } from './cluster-file.ts';
 export type { ClusterAddress, ConnectOptions } from './connect.ts';
 export { connect, findCluster, localClusters } from './connect.ts';
+export type { DirectorCall } from './director.ts';
 export type { ClusterEvent } from './events.ts';
 export type {
   LockList,

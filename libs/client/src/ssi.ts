@@ -12,6 +12,7 @@ import {
   findMember,
   ics,
   keyOf,
+  lvs,
   ok,
   type ProcessInfo,
   type Reply,
@@ -25,6 +26,7 @@ import { refusalNames } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import { actorCalls } from './actor/calls.ts';
 import { attach } from './attach.ts';
+import { directorCalls } from './director.ts';
 import { type ClusterEvent, followEvents } from './events.ts';
 import type {
   Answer,
@@ -292,6 +294,7 @@ export function createSsi(link: ClientLink): Ssi {
     traces: (max = 20) => link.spans.recentTraces(max),
     lockspace: (name, options) => openLockspace(link, views, name, options),
     locks,
+    director: directorCalls(link, views),
     leastLoaded: (options) => pickNode(options?.native ?? false),
     handover: async (service, to) => {
       const view = await views.refresh();
@@ -305,7 +308,7 @@ export function createSsi(link: ClientLink): Ssi {
       ),
     refusals: async () => {
       const asked = await Promise.all(
-        [clms, ics, dlm, vproc].map((contract) => everyUp(contract, 'status', {})),
+        [clms, ics, dlm, lvs, vproc].map((contract) => everyUp(contract, 'status', {})),
       );
       const total: Record<string, number> = {};
       for (const service of asked) {

@@ -7,6 +7,7 @@ export * from './cfs.ts';
 export * from './clms.ts';
 export * from './contract.ts';
 export * from './credential.ts';
+export * from './director.ts';
 export * from './dlm.ts';
 export * from './envelope.ts';
 export * from './environment.ts';

@@ -41,6 +41,28 @@ export class Net {
     return net;
   }
 
+  /** Nodes s1, s2 … and the client on one network, as direct routing needs it; each node has the address on loopback. */
+  static async flat(nodes: number): Promise<Net> {
+    const net = new Net();
+    for (const name of ['client', 'director']) net.#add(name);
+    net.#sh('director', 'ip link add br0 type bridge', 'ip link set br0 up');
+    const join = (name: string): void => {
+      net.#link(name);
+      net.#sh('director', `ip link set ${name} master br0`);
+    };
+    join('client');
+    net.#sh('client', 'ip addr add 10.9.0.100/24 dev eth0');
+    for (let n = 1; n <= nodes; n++) {
+      const name = `s${n}`;
+      net.#add(name);
+      join(name);
+      net.#sh(name, 'sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2');
+      net.#sh(name, `ip addr add 10.9.0.${n + 10}/24 dev eth0`, `ip addr add ${vip}/32 dev lo`);
+      await net.serve(name, name, 80);
+    }
+    return net;
+  }
+
   async #server(n: number): Promise<void> {
     const name = `s${n}`;
     this.#add(name);
@@ -93,6 +115,8 @@ export class Net {
     this.#children.push(child);
     return child;
   }
+
+  nftOf = (name: string): string[] => ['ip', 'netns', 'exec', `${this.#id}-${name}`, nft];
 
   async stop(): Promise<void> {
     for (const child of this.#children)

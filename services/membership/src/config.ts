@@ -42,7 +42,9 @@ export interface Config {
 }
 
 /** Folder of a service -> its contract. */
-const contractName = (service: string): string => (service === 'ics-router' ? 'ics' : service);
+/** Where the folder of a service is not called as its contract is. */
+const contracts: Readonly<Record<string, string>> = { 'ics-router': 'ics', 'lvs-director': 'lvs' };
+const contractName = (service: string): string => contracts[service] ?? service;
 
 export function readConfig(env: NodeJS.ProcessEnv): Config {
   assertSpelling(env);

@@ -7,6 +7,7 @@ import {
   clms,
   dlm,
   ics,
+  lvs,
   parsePrincipal,
   servicePermissions,
   userPermissions,
@@ -15,7 +16,7 @@ import {
 import { z } from 'zod';
 import { until } from '../up/host.ts';
 
-const contracts: readonly Contract[] = [actor, clms, dlm, ics, vproc];
+const contracts: readonly Contract[] = [actor, clms, dlm, ics, lvs, vproc];
 /** Services of a node that get a credential. */
 export const nodeServices: readonly string[] = contracts.map((c) => c.name);
 

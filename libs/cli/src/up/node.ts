@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import type { ClusterFile } from '@ssi/client';
-import { fail, ok, type Reply } from '@ssi/contracts';
+import { directorKey, fail, ok, type Reply } from '@ssi/contracts';
 import { nodeCredentials } from '../security/holder.ts';
 import { cgroupRoot, createNodeCgroup, nodeCgroup, removeCgroup } from './cgroup.ts';
 import {
@@ -32,6 +32,9 @@ export const nodeDir = (cluster: string): string => `/run/ssi/node/${cluster}`;
 /** Variables of `ssi up` that its services get as they are, besides OpenTelemetry's. */
 const handedOn = ['SSI_FAILPOINTS', 'SSI_REPLICAS', 'SSI_TRACE_SAMPLE', 'SSI_DEADLOCK_WAIT'];
 const serviceList = 'membership,ics-router,dlm,vproc';
+/** Where a node has a network of its own there is the cluster address too. */
+const servicesOf = ({ mode }: ClusterFile): string =>
+  mode === 'native' ? `${serviceList},lvs-director` : serviceList;
 
 /** What every service of node `num` finds in its environment. */
 export function serviceEnv(
@@ -52,7 +55,8 @@ export function serviceEnv(
     SSI_PID_BITS: String(cluster.pidBits),
     SSI_STATE_DIR: `${dir}/n${num}/store`,
     SSI_LOG_DIR: `${dir}/n${num}`,
-    SSI_SERVICES: process.env.SSI_SERVICES ?? serviceList,
+    SSI_SERVICES: process.env.SSI_SERVICES ?? servicesOf(cluster),
+    ...(cluster.mode === 'native' && { SSI_KEY_SERVICES: directorKey }),
     ...(existsSync(nodeCredentials(dir, num)) && { SSI_CREDS_DIR: nodeCredentials(dir, num) }),
     ...Object.fromEntries(
       Object.entries(process.env).filter(([k]) => k.startsWith('OTEL_') || handedOn.includes(k)),

@@ -1,55 +1,19 @@
 // The data plane by nft, in the network namespace of this process. One transaction for each change; what is in
 // the table is what was last applied, so only differences are sent. [nft(8): -f; proc: /proc/net/nf_conntrack]
-import { spawn } from 'node:child_process';
 import { fail, ok, type Reply } from '@ssi/contracts';
-import { serverText, serviceText } from '@ssi/lvs';
+import { serviceText } from '@ssi/lvs';
+import { linkKey } from '../link-key.ts';
 import {
   markOf,
   type Numbered,
   numbers,
-  tableComment,
   tableName,
   transaction,
 } from '../nft-rules.ts';
 import { placeMoves } from '../place-moves.ts';
 import type { Connections, DataPlane, Planned, Traffic } from '../ports.ts';
+import { countersIn, reason, removeTable, run, standing } from './nft.ts';
 import type { changePlacesNow } from './places.netlink.ts';
-
-interface Run {
-  readonly code: number | undefined;
-  readonly out: string;
-  readonly err: string;
-}
-
-const runMs = 10_000;
-
-function run(argv: readonly string[], input = ''): Promise<Run> {
-  return new Promise((done) => {
-    const [path = '', ...args] = argv;
-    const child = spawn(path, args, { timeout: runMs, killSignal: 'SIGKILL' });
-    let [out, err] = ['', ''];
-    child.stdout.on('data', (bytes: Buffer) => {
-      out += bytes.toString();
-    });
-    child.stderr.on('data', (bytes: Buffer) => {
-      err += bytes.toString();
-    });
-    // It may end before it has read all.
-    child.stdin.on('error', () => {});
-    child.on('error', (error) => done({ code: undefined, out, err: error.message }));
-    child.on('close', (code) => done({ code: code ?? undefined, out, err }));
-    child.stdin.end(input);
-  });
-}
-
-/** What nft says, without the lines that show where. */
-const reason = (r: Run): string => r.err.trim().split('\n')[0] || `nft ended with ${r.code}`;
-
-/** One server of one service. */
-export const linkKey = (planned: Planned, at: number): string => {
-  const server = planned.service.servers[at];
-  return `${serviceText(planned.service.id)} ${server ? serverText(server) : ''}`;
-};
 
 /** Connections by mark, from the text of /proc/net/nf_conntrack. */
 export function countByMark(text: string): Map<number, { active: number; inactive: number }> {
@@ -63,18 +27,6 @@ export function countByMark(text: string): Map<number, { active: number; inactiv
     found.set(mark, count);
   }
   return found;
-}
-
-type Counter = { readonly packets: number; readonly bytes: number };
-
-/** By name, from `nft -j`; undefined: not of its form. [libnftables-json(5)] */
-function countersIn(text: string): Map<string, Counter> | undefined {
-  try {
-    const listed: { nftables: { counter?: Counter & { name: string } }[] } = JSON.parse(text);
-    return new Map(listed.nftables.flatMap(({ counter: c }) => (c ? [[c.name, c]] : [])));
-  } catch {
-    return undefined;
-  }
 }
 
 export function nftDataPlane(q: {
@@ -95,17 +47,6 @@ export function nftDataPlane(q: {
     marks: planned.service.servers.map((_, at) => markOf(serverNumbers.of(linkKey(planned, at)))),
   });
 
-  /** Whether a table of that name is here, and whose. */
-  async function standing(): Promise<Reply<'ours' | 'none', 'EBUSY' | 'EIO'>> {
-    const tables = await run([...q.nft, 'list', 'tables', 'ip']);
-    if (tables.code !== 0) return fail('EIO', reason(tables));
-    if (!tables.out.split('\n').includes(`table ip ${tableName}`)) return ok('none');
-    const table = await run([...q.nft, '-t', 'list', 'table', 'ip', tableName]);
-    return table.out.includes(tableComment)
-      ? ok('ours')
-      : fail('EBUSY', `a table ip ${tableName} is there, and it is not the director's`);
-  }
-
   async function send(after: readonly Numbered[]): Promise<Reply<undefined, 'EBUSY' | 'EIO'>> {
     // First what is only a matter of places; where the kernel refuses that, nft may say why.
     const moves = applied && q.changePlaces && placeMoves(applied, after);
@@ -122,7 +63,7 @@ export function nftDataPlane(q: {
     }
     let text = transaction(applied, after);
     if (!applied) {
-      const there = await standing();
+      const there = await standing(q.nft, 'ip', tableName);
       if (!there.ok) return there;
       // Left by a former life: replaced in the same transaction.
       if (there.value === 'ours') text = `delete table ip ${tableName}\n${text}`;
@@ -182,14 +123,9 @@ export function nftDataPlane(q: {
       );
     },
     async clear() {
-      const there = await standing();
       applied = undefined;
       keepNumbers();
-      // Somebody else's stays.
-      if (!there.ok) return there.errno === 'EBUSY' ? ok() : fail('EIO', there.detail);
-      if (there.value === 'none') return ok();
-      const gone = await run([...q.nft, 'delete', 'table', 'ip', tableName]);
-      return gone.code === 0 ? ok() : fail('EIO', reason(gone));
+      return removeTable(q.nft, 'ip', tableName);
     },
   };
 }
