@@ -3,13 +3,7 @@
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { serviceText } from '@ssi/lvs';
 import { linkKey } from '../link-key.ts';
-import {
-  markOf,
-  type Numbered,
-  numbers,
-  tableName,
-  transaction,
-} from '../nft-rules.ts';
+import { markOf, type Numbered, numbers, tableName, transaction } from '../nft-rules.ts';
 import { placeMoves } from '../place-moves.ts';
 import type { Connections, DataPlane, Planned, Traffic } from '../ports.ts';
 import { countersIn, reason, removeTable, run, standing } from './nft.ts';
