@@ -1,5 +1,5 @@
-// compose.yaml as a newcomer starts it: three nodes of five containers each. What is done to one container
-// is nobody else's business; what is done to a node's five is a power loss of that node.
+// compose.yaml as a newcomer starts it: three nodes of six containers each. What is done to one container
+// is nobody else's business; what is done to a node's six is a power loss of that node.
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { value } from '../harness/busy.ts';
@@ -9,7 +9,7 @@ import { waitUntil } from '../harness/wait-until.ts';
 
 const project = `ssi-test-${process.pid}`;
 const nextImage = `${project}:next`;
-const services = ['membership', 'ics-router', 'dlm', 'vproc'] as const;
+const services = ['membership', 'ics-router', 'dlm', 'ipc-nameserver', 'vproc'] as const;
 const nums = [1, 2, 3] as const;
 
 describe('compose', { timeout: 150_000 }, () => {
@@ -65,6 +65,7 @@ describe('compose', { timeout: 150_000 }, () => {
       expect(await seen(`node${n}-membership`)).toEqual(own(...keys(n, 'clms')));
       expect(await seen(`node${n}-ics-router`)).toEqual(own(...keys(n, 'ics')));
       expect(await seen(`node${n}-dlm`)).toEqual(own(...keys(n, 'dlm')));
+      expect(await seen(`node${n}-ipc-nameserver`)).toEqual(own(...keys(n, 'ipc')));
     }
     expect(await seen('otlp')).toEqual(own());
     expect(await seen('nats', '/ssi')).toEqual(['nats/nats.conf', 'nats/users.conf']);

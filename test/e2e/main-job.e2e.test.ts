@@ -62,7 +62,9 @@ describe.skipIf(!canRunNative)('end to end: the main job', () => {
       [3, 'UP'],
     ]);
     for (const n of nodes)
-      expect(n.services.map((s) => s.name).sort()).toEqual(['clms', 'dlm', 'ics', 'lvs', 'vproc']);
+      expect(n.services.map((s) => s.name).sort()).toEqual([
+        ...['clms', 'dlm', 'ics', 'ipc', 'lvs', 'vproc'],
+      ]);
   });
 
   test('up: a second one is refused, and says what to do', async () => {

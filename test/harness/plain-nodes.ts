@@ -19,7 +19,7 @@ import { markedTasks } from './host-proc.ts';
 import { waitUntil } from './wait-until.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const services = ['membership', 'ics-router', 'dlm', 'vproc'] as const;
+const services = ['membership', 'ics-router', 'dlm', 'ipc-nameserver', 'vproc'] as const;
 export type PlainProcess = (typeof services)[number] | 'host';
 
 export interface PlainNodes {
@@ -81,6 +81,7 @@ export async function startPlainNodes(count: number): Promise<PlainNodes> {
       SSI_STATE_DIR: `${home}/store`,
       SSI_ADDRESSES: '127.0.0.1',
       SSI_SERVICES: services.join(','),
+      SSI_KEY_SERVICES: 'ipc',
     });
   };
   const end = async (key: string): Promise<void> => {

@@ -121,3 +121,24 @@ export function addressArgument(text: string): string {
   if (bytes.length === 4 && bytes.every((byte) => byte <= 255)) return text;
   throw new InvalidArgumentError('An address is of IPv4, like 198.18.0.200.');
 }
+
+/** A System V key: decimal or 0x, not 0. */
+export function ipcKeyArgument(text: string): number {
+  const value = /^(-?\d+|0x[0-9a-fA-F]+)$/.test(text) ? Number(text) : Number.NaN;
+  // 0xffffffff is -1 there: a key is an int.
+  if (Number.isInteger(value) && value !== 0 && value >= -(2 ** 31) && value < 2 ** 32)
+    return value | 0;
+  throw new InvalidArgumentError('A key is a number of 32 bits, not 0, like 4711 or 0x1267.');
+}
+
+/** As `ssi ipcs` shows it. */
+export const ipcIdArgument = (text: string): number =>
+  whole(text, 'An id', 1, Number.MAX_SAFE_INTEGER);
+
+/** 0 or more. */
+export const sizeArgument = (text: string): number => whole(text, 'A number', 0, 2 ** 31 - 1);
+
+export function modeArgument(text: string): number {
+  if (/^0?[0-7]{3}$/.test(text)) return Number.parseInt(text, 8);
+  throw new InvalidArgumentError('A mode has three octal digits, like 600.');
+}

@@ -113,7 +113,12 @@ export const commandTable: readonly CommandEntry[] = [
   ),
 
   processes('lock', 'run a command under a lock', () => import('./commands/lock.ts')),
+  processes('mq', 'send to and receive from a message queue', () => import('./commands/mq.ts')),
+  processes('sem', 'wait for, post and look at a semaphore', () => import('./commands/sem.ts')),
+  processes('fifo', 'make, read and write a fifo', () => import('./commands/fifo.ts')),
+  processes('ipcrm', 'remove IPC objects', () => import('./commands/ipcrm.ts')),
 
+  seeing('ipcs', 'IPC objects of the cluster, where each is', () => import('./commands/ipcs.ts')),
   seeing(
     'locks',
     'locks of the cluster, who holds them and who waits',

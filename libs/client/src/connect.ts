@@ -162,17 +162,19 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
   return link.ok ? ok(createSsi(link.value)) : link;
 }
 
-/** Lock managers of nodes of this machine: a call of theirs is worth no way over the bus. */
+/** Lock managers and IPC agents of nodes of this machine: a call of theirs is worth no way over the bus. */
 function localServers(cluster: string, file: ClusterFile | undefined, env: NodeJS.ProcessEnv) {
-  return (file?.nodes ?? []).flatMap(({ num }) => {
-    const path = localSocket(clusterDir(cluster, env), num, 'dlm');
-    try {
-      accessSync(path, constants.W_OK);
-      return [{ node: num, service: 'dlm', path }];
-    } catch {
-      return []; // On another machine, or not for us.
-    }
-  });
+  return (file?.nodes ?? []).flatMap(({ num }) =>
+    ['dlm', 'ipc'].flatMap((service) => {
+      const path = localSocket(clusterDir(cluster, env), num, service);
+      try {
+        accessSync(path, constants.W_OK);
+        return [{ node: num, service, path }];
+      } catch {
+        return []; // On another machine, or not for us.
+      }
+    }),
+  );
 }
 
 function isBusUrl(text: string): boolean {

@@ -4,6 +4,8 @@ import type {
   Errno,
   ExitStatus,
   Incarnation,
+  IpcInfo,
+  IpcType,
   NodeState,
   OriginEntry,
   ProcessInfo,
@@ -20,6 +22,7 @@ import type { ActorCalls } from './actor/calls.ts';
 import type { Attachment, AttachOptions } from './attachment.ts';
 import type { DirectorCall } from './director.ts';
 import type { ClusterEvent } from './events.ts';
+import type { Ipc, IpcOptions } from './ipc.ts';
 import type { Lockspace, LockspaceOptions } from './lockspace.ts';
 
 export interface NodeInfo {
@@ -43,6 +46,12 @@ export interface ProcessList {
   /** By pid. */
   readonly processes: readonly ProcessInfo[];
   /** Nodes that are UP but did not answer: their processes are missing here. */
+  readonly silent: readonly { readonly node: number; readonly errno: Errno }[];
+}
+
+export interface IpcList {
+  readonly objects: readonly IpcInfo[];
+  /** Nodes that are UP but did not answer: what they have is missing here. */
   readonly silent: readonly { readonly node: number; readonly errno: Errno }[];
 }
 
@@ -102,6 +111,10 @@ export interface Ssi extends ActorCalls {
   traces(max?: number): Answer<TraceSummary[]>;
   /** A session with the lock manager, for locks of this lockspace. */
   lockspace(name: string, options?: LockspaceOptions): Answer<Lockspace>;
+  /** A session for queues, semaphores and fifos. */
+  ipc(options?: IpcOptions): Answer<Ipc>;
+  /** IPC objects of all UP nodes, by id. [ipcs(1)] */
+  ipcs(type?: IpcType): Answer<IpcList>;
   /** Resources with their locks, of all UP nodes, by name. */
   locks(lockspace?: string): Answer<LockList>;
   /** The LVS director: its table, its counts, changes. */

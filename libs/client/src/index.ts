@@ -23,6 +23,7 @@ export { connect, findCluster, localClusters } from './connect.ts';
 export type { DirectorCall } from './director.ts';
 export type { ClusterEvent } from './events.ts';
 export type {
+  IpcList,
   LockList,
   MoveOptions,
   NodeInfo,
@@ -32,6 +33,10 @@ export type {
 } from './handle.ts';
 export type { InputChunk, InputQueue } from './input-queue.ts';
 export { inputQueue } from './input-queue.ts';
+export type { GetOptions, IpcOptions, WaitOptions } from './ipc.ts';
+export { IPC_PRIVATE, Ipc } from './ipc.ts';
+export type { OpenFlags } from './ipc-end.ts';
+export { IpcEnd, PosixQueue, PosixSemaphore } from './ipc-end.ts';
 export {
   clusterDetailedtransition,
   clusterMembership,

@@ -10,7 +10,9 @@ import {
   type ExitStatus,
   fail,
   findMember,
+  type IpcInfo,
   ics,
+  ipc,
   keyOf,
   lvs,
   ok,
@@ -37,6 +39,7 @@ import type {
   Ssi,
   WhyNotReply,
 } from './handle.ts';
+import { openIpc } from './ipc.ts';
 import type { ClientLink } from './link.ts';
 import { leastLoaded } from './load.ts';
 import { openLockspace } from './lockspace.ts';
@@ -153,6 +156,18 @@ export function createSsi(link: ClientLink): Ssi {
     const key = (r: { lockspace: string; resource: string }) => keyOf(r.lockspace, r.resource);
     named.sort((a, b) => (key(a) < key(b) ? -1 : 1));
     return ok({ resources: named, silent });
+  };
+
+  const ipcs: Ssi['ipcs'] = async (type) => {
+    const asked = await everyUp(ipc, 'list', type === undefined ? {} : { type });
+    if (!asked.ok) return asked;
+    const silent: { node: number; errno: Errno }[] = [];
+    const objects: IpcInfo[] = [...asked.value.answers].flatMap(([node, answer]) => {
+      if (answer.ok) return answer.value.objects;
+      silent.push({ node, errno: answer.errno });
+      return [];
+    });
+    return ok({ objects: objects.sort((a, b) => a.id - b.id), silent });
   };
 
   const pickNode = async (native: boolean): Answer<number> => {
@@ -295,6 +310,8 @@ export function createSsi(link: ClientLink): Ssi {
     lockspace: (name, options) => openLockspace(link, views, name, options),
     locks,
     director: directorCalls(link, views),
+    ipc: (options) => openIpc(link, views, options),
+    ipcs,
     leastLoaded: (options) => pickNode(options?.native ?? false),
     handover: async (service, to) => {
       const view = await views.refresh();
@@ -308,7 +325,7 @@ export function createSsi(link: ClientLink): Ssi {
       ),
     refusals: async () => {
       const asked = await Promise.all(
-        [clms, ics, dlm, lvs, vproc].map((contract) => everyUp(contract, 'status', {})),
+        [clms, ics, dlm, ipc, lvs, vproc].map((contract) => everyUp(contract, 'status', {})),
       );
       const total: Record<string, number> = {};
       for (const service of asked) {

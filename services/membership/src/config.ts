@@ -42,8 +42,11 @@ export interface Config {
 }
 
 /** Folder of a service -> its contract. */
-/** Where the folder of a service is not called as its contract is. */
-const contracts: Readonly<Record<string, string>> = { 'ics-router': 'ics', 'lvs-director': 'lvs' };
+const contracts: Readonly<Record<string, string>> = {
+  'ics-router': 'ics',
+  'ipc-nameserver': 'ipc',
+  'lvs-director': 'lvs',
+};
 const contractName = (service: string): string => contracts[service] ?? service;
 
 export function readConfig(env: NodeJS.ProcessEnv): Config {

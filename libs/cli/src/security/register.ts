@@ -7,6 +7,7 @@ import {
   clms,
   dlm,
   ics,
+  ipc,
   lvs,
   parsePrincipal,
   servicePermissions,
@@ -16,7 +17,7 @@ import {
 import { z } from 'zod';
 import { until } from '../up/host.ts';
 
-const contracts: readonly Contract[] = [actor, clms, dlm, ics, lvs, vproc];
+const contracts: readonly Contract[] = [actor, clms, dlm, ics, ipc, lvs, vproc];
 /** Services of a node that get a credential. */
 export const nodeServices: readonly string[] = contracts.map((c) => c.name);
 

@@ -8,6 +8,7 @@ import {
   fail,
   findMember,
   ics,
+  ipc,
   ok,
   type Reply,
   vproc,
@@ -16,7 +17,7 @@ import { nodeDir } from './node.ts';
 
 const answerMs = 2_000;
 
-/** `what`: otlp (the receiver), node (its guard), membership (this node is UP), ics-router, dlm, vproc. */
+/** `what`: otlp (the receiver), node (its guard), membership (this node is UP), ics-router, dlm, ipc-nameserver, vproc. */
 export async function healthOf(name: string, num: number, what: string): Promise<Reply<string>> {
   if (what === 'otlp') return otlpStatus();
   if (what === 'node') return guardStatus(`${nodeDir(name)}/guard.sock`);
@@ -35,8 +36,15 @@ export async function healthOf(name: string, num: number, what: string): Promise
       const state = findMember(told.value.view, num)?.state ?? 'NEVERUP';
       return state === 'UP' ? ok('UP') : fail('EAGAIN', `node ${num} is ${state}`);
     }
-    const contract =
-      what === 'vproc' ? vproc : what === 'dlm' ? dlm : what === 'ics-router' ? ics : undefined;
+    const contracts = new Map<string, typeof vproc | typeof dlm | typeof ics | typeof ipc>([
+      ...([
+        ['vproc', vproc],
+        ['dlm', dlm],
+        ['ics-router', ics],
+        ['ipc-nameserver', ipc],
+      ] as const),
+    ]);
+    const contract = contracts.get(what);
     if (!contract) return fail('EINVAL', `no such part of a node: ${what}`);
     const told = await link.ics.call(contract, 'status', num, {}, { timeoutMs: answerMs });
     return told.ok ? ok(told.value.state) : told;

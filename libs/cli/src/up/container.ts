@@ -23,7 +23,13 @@ import { writeClusterFile } from './cluster.ts';
 import { projectDir, tool } from './host.ts';
 import { nodeDir, serviceEnv } from './node.ts';
 
-export const containerServices = ['membership', 'ics-router', 'dlm', 'vproc'] as const;
+export const containerServices = [
+  'membership',
+  'ics-router',
+  'dlm',
+  'ipc-nameserver',
+  'vproc',
+] as const;
 export type ContainerService = (typeof containerServices)[number];
 
 /** Whom redis's image runs the server as. */
@@ -92,6 +98,7 @@ async function layOut(cluster: ClusterFile, dir: string, nums: readonly number[]
     lay(`node${num}-membership`, health, num, ['clms']);
     lay(`node${num}-ics-router`, health, num, ['ics']);
     lay(`node${num}-dlm`, health, num, ['dlm']);
+    lay(`node${num}-ipc-nameserver`, health, num, ['ipc']);
     // What membership keeps is shared with the node, whose caretaker goes on with it.
     for (const container of [`node${num}`, `node${num}-membership`])
       mkdirSync(`${dir}/${container}/n${num}/store`, { recursive: true, mode: 0o700 });

@@ -1,4 +1,4 @@
-// One node of the embedded cluster: its membership, router, lock manager and vproc in this process, on the memory
+// One node of the embedded cluster: its membership, router, lock manager, IPC and vproc in this process, on the memory
 // transport, with what a real node keeps on disk and tmpfs kept here. It runs actors only.
 import { arch, availableParallelism, release, totalmem } from 'node:os';
 import type { Tracer } from '@opentelemetry/api';
@@ -6,6 +6,13 @@ import { pidRange } from '@ssi/contracts';
 import { createDlm, memoryTokenRecord, type TokenRecord } from '@ssi/dlm';
 import { createIcs, type IcsEndpoint, type Transport } from '@ssi/ics';
 import { createIcsRouter, fakeProber, type Router } from '@ssi/ics-router';
+import {
+  createIpc,
+  type IdRecord,
+  type MemoryStore,
+  memoryIdRecord,
+  memoryNameCache,
+} from '@ssi/ipc-nameserver';
 import {
   createFakeDisk,
   createFakeHeartbeats,
@@ -26,7 +33,7 @@ import {
   type VprocPorts,
 } from '@ssi/vproc';
 
-export type EmbeddedService = 'membership' | 'ics-router' | 'dlm' | 'vproc';
+export type EmbeddedService = 'membership' | 'ics-router' | 'dlm' | 'ipc-nameserver' | 'vproc';
 
 export interface EmbeddedWorld {
   readonly cluster: string;
@@ -36,6 +43,8 @@ export interface EmbeddedWorld {
   transport(self: { node: number; service: string }): Transport;
   readonly streams: Streams;
   kv(): Kv;
+  /** What Redis is to other clusters. */
+  readonly names: MemoryStore;
   tracer(service: string, node: number): Tracer;
   /** To the node's heartbeat channel, if it runs. */
   carry(from: number, to: number, message: HeartbeatMessage): void;
@@ -55,6 +64,7 @@ export class EmbeddedNode {
   private readonly disk: FakeDisk = createFakeDisk();
   private ports: VprocPorts;
   private tokens: TokenRecord = memoryTokenRecord();
+  private ids: IdRecord = memoryIdRecord();
   private readonly running = new Map<EmbeddedService, Running>();
   private membership: Membership | undefined;
 
@@ -73,7 +83,7 @@ export class EmbeddedNode {
   /** Resolves when all its services run; UP is the view's word. */
   async start(): Promise<void> {
     await this.startService('membership');
-    const others = ['ics-router', 'dlm', 'vproc'] as const;
+    const others = ['ics-router', 'dlm', 'ipc-nameserver', 'vproc'] as const;
     await Promise.all(others.map((name) => this.startService(name)));
   }
 
@@ -82,6 +92,7 @@ export class EmbeddedNode {
     this.disk.reboot();
     this.ports = this.freshPorts();
     this.tokens = memoryTokenRecord();
+    this.ids = memoryIdRecord();
     await Promise.all([...this.running.keys()].map((s) => this.killService(s)));
   }
 
@@ -104,6 +115,7 @@ export class EmbeddedNode {
     if (name === 'membership') await this.startMembership();
     else if (name === 'ics-router') await this.startRouter();
     else if (name === 'dlm') await this.startDlm();
+    else if (name === 'ipc-nameserver') await this.startIpc();
     else await this.startVproc();
   }
 
@@ -140,9 +152,10 @@ export class EmbeddedNode {
           cpuFlags: [],
           native: false,
           versions: {},
+          keyServices: ['ipc'],
         },
         pidBits: 16,
-        services: ['ics', 'dlm', 'vproc'],
+        services: ['ics', 'dlm', 'ipc', 'vproc'],
         quorum: {},
         timing,
       },
@@ -192,15 +205,34 @@ export class EmbeddedNode {
     const dlm = createDlm({
       ...{ ics, clock, log, tokens: this.tokens, servicePid: process.pid, tcp: [] },
     });
-    const running = { ics, stop: async () => dlm.stop() };
-    this.running.set('dlm', running);
-    // As a supervisor does: this life is over, another one begins.
-    void dlm.outlived.then(async () => {
-      if (this.running.get('dlm') !== running) return;
-      await this.killService('dlm');
-      await this.startService('dlm');
-    });
+    this.runUntilOutlived('dlm', ics, dlm);
     await dlm.start();
+  }
+
+  private async startIpc(): Promise<void> {
+    const { clock, log, names, cluster } = this.world;
+    const ics = this.endpoint('ipc');
+    const ipc = createIpc({
+      ...{ ics, clock, log, ids: this.ids, servicePid: process.pid, tcp: [] },
+      cache: memoryNameCache(names, cluster),
+    });
+    this.runUntilOutlived('ipc-nameserver', ics, ipc);
+    await ipc.start();
+  }
+
+  /** As a supervisor does: where a life is over, another one begins. */
+  private runUntilOutlived(
+    name: EmbeddedService,
+    ics: IcsEndpoint,
+    service: { stop(): void; readonly outlived: Promise<void> },
+  ): void {
+    const running = { ics, stop: async () => service.stop() };
+    this.running.set(name, running);
+    void service.outlived.then(async () => {
+      if (this.running.get(name) !== running) return;
+      await this.killService(name);
+      await this.startService(name);
+    });
   }
 
   private async startVproc(): Promise<void> {

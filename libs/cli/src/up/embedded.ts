@@ -11,6 +11,7 @@ import {
   type Transport,
   type UnixDoor,
 } from '@ssi/ics';
+import { memoryStore } from '@ssi/ipc-nameserver';
 import { systemClock, systemRandom } from '@ssi/linux';
 import type { HeartbeatMessage } from '@ssi/membership';
 import { type Clock, type Ics, type Log, noLog, type Random, sleep } from '@ssi/ports';
@@ -90,6 +91,7 @@ class Embedded implements EmbeddedCluster {
   private readonly bus = new MemoryBus();
   private readonly streams = memoryStreams();
   private readonly bucket = new KvMemoryBucket();
+  private readonly names = memoryStore();
   private readonly nodes = new Map<number, EmbeddedNode>();
   private readonly telemetries = new Map<string, Telemetry>();
   private readonly handles: { readonly ssi: Ssi; readonly ics: Ics }[] = [];
@@ -118,7 +120,7 @@ class Embedded implements EmbeddedCluster {
 
   async start(): Promise<void> {
     const nums = Array.from({ length: this.options.nodes }, (_, i) => i + 1);
-    for (const service of ['clms', 'ics', 'dlm', 'vproc', 'actor', 'client'])
+    for (const service of ['clms', 'ics', 'dlm', 'ipc', 'vproc', 'actor', 'client'])
       for (const node of service === 'client' ? [0] : nums) await this.telemetry(service, node);
     const world = this.world();
     for (const num of nums) this.nodes.set(num, new EmbeddedNode(world, num));
@@ -147,6 +149,7 @@ class Embedded implements EmbeddedCluster {
       ...{ clock, random, log, streams, cluster },
       transport: (self) => this.transport(self),
       kv: () => createKvMemory(this.bucket),
+      names: this.names,
       tracer: (service, node) => this.tracer(service, node),
       carry: (from, to, message) => this.carry(from, to, message),
       event: () => {

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import type { ClusterFile } from '@ssi/client';
-import { directorKey, fail, ok, type Reply } from '@ssi/contracts';
+import { directorKey, fail, ipcKeyService, ok, type Reply } from '@ssi/contracts';
 import { nodeCredentials } from '../security/holder.ts';
 import { cgroupRoot, createNodeCgroup, nodeCgroup, removeCgroup } from './cgroup.ts';
 import {
@@ -31,10 +31,17 @@ export const nodeDir = (cluster: string): string => `/run/ssi/node/${cluster}`;
 
 /** Variables of `ssi up` that its services get as they are, besides OpenTelemetry's. */
 const handedOn = ['SSI_FAILPOINTS', 'SSI_REPLICAS', 'SSI_TRACE_SAMPLE', 'SSI_DEADLOCK_WAIT'];
-const serviceList = 'membership,ics-router,dlm,vproc';
+const serviceList = 'membership,ics-router,dlm,ipc-nameserver,vproc';
 /** Where a node has a network of its own there is the cluster address too. */
 const servicesOf = ({ mode }: ClusterFile): string =>
   mode === 'native' ? `${serviceList},lvs-director` : serviceList;
+/** Folder of a service -> the key service that it can run. */
+const keyServices: Readonly<Record<string, string>> = {
+  'ipc-nameserver': ipcKeyService,
+  'lvs-director': directorKey,
+};
+const keyServicesOf = (services: string): string =>
+  services.split(',').flatMap((name) => keyServices[name] ?? []).join();
 
 /** What every service of node `num` finds in its environment. */
 export function serviceEnv(
@@ -43,6 +50,7 @@ export function serviceEnv(
   num: number,
   more: Record<string, string>,
 ): NodeJS.ProcessEnv {
+  const services = process.env.SSI_SERVICES ?? servicesOf(cluster);
   return {
     PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
     HOME: process.env.HOME ?? '/root',
@@ -55,8 +63,8 @@ export function serviceEnv(
     SSI_PID_BITS: String(cluster.pidBits),
     SSI_STATE_DIR: `${dir}/n${num}/store`,
     SSI_LOG_DIR: `${dir}/n${num}`,
-    SSI_SERVICES: process.env.SSI_SERVICES ?? servicesOf(cluster),
-    ...(cluster.mode === 'native' && { SSI_KEY_SERVICES: directorKey }),
+    SSI_SERVICES: services,
+    SSI_KEY_SERVICES: keyServicesOf(services),
     ...(existsSync(nodeCredentials(dir, num)) && { SSI_CREDS_DIR: nodeCredentials(dir, num) }),
     ...Object.fromEntries(
       Object.entries(process.env).filter(([k]) => k.startsWith('OTEL_') || handedOn.includes(k)),

@@ -1,0 +1,348 @@
+// IPC for a program: a session with the agent of one node, which is to it what a process is on a single machine:
+// undo is applied and ends are closed when it ends. Names are those of System V and POSIX. [svipc(7),
+// mq_overview(7), sem_overview(7), fifo(7); services/ipc-nameserver]
+import {
+  fail,
+  type IpcRequest,
+  type IpcResult,
+  type IpcStat,
+  type IpcType,
+  ipc,
+  ok,
+  type Reply,
+  type RequestOf,
+  type SemOp,
+  upMembers,
+} from '@ssi/contracts';
+import { sleep } from '@ssi/ports';
+import { withSpan } from '@ssi/telemetry';
+import { IpcEnd, type OpenFlags, PosixQueue, PosixSemaphore } from './ipc-end.ts';
+import type { ClientLink } from './link.ts';
+import type { ViewSource } from './view-source.ts';
+
+export interface IpcOptions {
+  /** Whose agent is asked, and where new objects are made; absent: the node this process is on, else an UP one. */
+  readonly node?: number;
+  /** For people: who this is. */
+  readonly label?: string;
+}
+
+export interface WaitOptions {
+  /** Longest wait, ms; absent: for ever. EAGAIN of semop, else ETIMEDOUT. */
+  readonly timeoutMs?: number;
+  /** Gives up: EINTR. */
+  readonly signal?: AbortSignal;
+}
+
+export interface GetOptions {
+  /** IPC_CREAT, O_CREAT */
+  readonly create?: boolean;
+  /** IPC_EXCL, O_EXCL */
+  readonly exclusive?: boolean;
+  /** Default 0600. */
+  readonly mode?: number;
+}
+
+/** No key: a private object, which nobody finds by a name. */
+export const IPC_PRIVATE = 0;
+
+const retryMs = 50;
+const openMs = 10_000;
+/** No call lasts longer. */
+const longestMs = 20 * 86_400_000;
+
+export type Answer<T> = Promise<Reply<T>>;
+
+/** EHOSTDOWN: that node is not UP; EAGAIN: its agent is not ready in time. */
+export async function openIpc(
+  link: ClientLink,
+  views: ViewSource,
+  options: IpcOptions = {},
+): Answer<Ipc> {
+  const view = await views.refresh();
+  if (!view.ok) return view;
+  const up = upMembers(view.value).map((m) => m.num);
+  const node = options.node ?? link.seeds.find((num) => up.includes(num)) ?? up[0];
+  if (node === undefined) return fail('EHOSTUNREACH', 'no node of the cluster is UP');
+  if (!up.includes(node))
+    return fail('EHOSTDOWN', `node ${node} is not UP; UP are: ${up.join(' ')}`);
+  const opened = new Ipc(link, views, node, options.label);
+  const done = await opened.open();
+  return done.ok ? ok(opened) : done;
+}
+
+export class Ipc {
+  readonly node: number;
+  readonly #link: ClientLink;
+  readonly #id: string;
+  readonly #label: string | undefined;
+  readonly #lost = new AbortController();
+  readonly #watch: { stop(): void };
+  readonly #told = new Map<number, () => void>();
+  #lastHandle = 0;
+  #sessionMs = 0;
+  #closed = false;
+
+  constructor(link: ClientLink, views: ViewSource, node: number, label: string | undefined) {
+    this.#link = link;
+    this.node = node;
+    this.#label = label;
+    this.#id = [...crypto.getRandomValues(new Uint8Array(8))]
+      .map((byte) => byte.toString(16).padStart(2, '0'))
+      .join('');
+    // A call to a node that dies without a word ends because the view says so.
+    this.#watch = views.watch();
+  }
+
+  /** Fires when the session is lost: its undo is applied, its ends are closed. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  async open(): Answer<undefined> {
+    const { clock, ics } = this.#link;
+    const endMs = clock.nowMs() + openMs;
+    const label = this.#label;
+    const request = {
+      session: this.#id,
+      open: true,
+      after: 0,
+      ...(label !== undefined && { label }),
+    };
+    for (;;) {
+      const sentMs = clock.nowMs();
+      const reply = await ics.call(ipc, 'session', this.node, request, {
+        timeoutMs: Math.max(1, endMs - sentMs),
+        waitForServer: true,
+      });
+      if (reply.ok) {
+        this.#sessionMs = reply.value.sessionMs;
+        void this.#follow(sentMs);
+        return ok();
+      }
+      if (reply.errno !== 'EAGAIN' || clock.nowMs() >= endMs) {
+        this.#watch.stop();
+        return reply;
+      }
+      await sleep(clock, retryMs);
+    }
+  }
+
+  /** Hears of notifications, which is also what keeps the session. */
+  async #follow(openedMs: number): Promise<void> {
+    const { clock, ics } = this.#link;
+    let keptMs = openedMs;
+    let after = 0;
+    while (!this.#closed && !this.lost.aborted) {
+      const sentMs = clock.nowMs();
+      const left = keptMs + this.#sessionMs - sentMs;
+      if (left <= 0) return this.#lose('nobody at the node heard of us in time');
+      const request = { session: this.#id, after };
+      const reply = await ics.call(ipc, 'session', this.node, request, { timeoutMs: left });
+      if (reply.ok) {
+        keptMs = sentMs;
+        for (const { seq, handle } of reply.value.told) {
+          after = Math.max(after, seq);
+          this.#told.get(handle)?.();
+        }
+      } else if (reply.errno === 'ESRCH' || reply.errno === 'EHOSTDOWN') this.#lose(reply.detail);
+      else await sleep(clock, retryMs);
+    }
+  }
+
+  #lose(why: string): void {
+    this.#watch.stop();
+    if (!this.#closed) this.#lost.abort(new Error(`ESRCH ${why}`));
+  }
+
+  async get(
+    type: IpcType,
+    name: string | undefined,
+    options: GetOptions & { attributes?: RequestOf<typeof ipc.ops.get>['attributes'] } = {},
+  ): Answer<{ id: number; node: number; created: boolean }> {
+    const { create = false, exclusive = false, mode = 0o600, attributes } = options;
+    const request = {
+      ...{ session: this.#id, type, create, exclusive, mode },
+      ...(name !== undefined && { name }),
+      ...(attributes && { attributes }),
+    };
+    const { ics, tracer } = this.#link;
+    return withSpan(
+      tracer,
+      'ssi.ipc.get',
+      { attributes: { 'ssi.ipc.type': type } },
+      (traceparent) =>
+        ics.call(ipc, 'get', this.node, request, {
+          signal: this.lost,
+          ...(traceparent !== undefined && { context: { priority: 0, traceparent } }),
+        }),
+    );
+  }
+
+  /** Any call of an object, as the contract has it. */
+  async call(id: number, request: IpcRequest, options: WaitOptions = {}): Answer<IpcResult> {
+    if (this.lost.aborted || this.#closed) return fail('ESRCH', 'the session is over');
+    const { timeoutMs, signal } = options;
+    const body = {
+      ...{ session: this.#id, id, request },
+      ...(timeoutMs !== undefined && { waitMs: timeoutMs }),
+    };
+    const reply = await this.#link.ics.call(ipc, 'call', this.node, body, {
+      timeoutMs: longestMs,
+      signal: signal ? AbortSignal.any([signal, this.lost]) : this.lost,
+    });
+    if (!reply.ok && signal?.aborted) return fail('EINTR', 'given up');
+    return reply;
+  }
+
+  async #idOf(got: Answer<{ id: number }>): Answer<number> {
+    const reply = await got;
+    return reply.ok ? ok(reply.value.id) : reply;
+  }
+
+  /** [msgget(2)] */
+  msgget(key: number, options: GetOptions = {}): Answer<number> {
+    return this.#idOf(this.get('msg', key === IPC_PRIVATE ? undefined : String(key), options));
+  }
+  /** [msgsnd(2)] EAGAIN full, with `nowait`; EINVAL; EIDRM. */
+  msgsnd(
+    id: number,
+    type: number,
+    text: Uint8Array,
+    options: WaitOptions & { nowait?: boolean } = {},
+  ): Answer<IpcResult> {
+    return this.call(id, { op: 'msgsnd', type, text, nowait: options.nowait }, options);
+  }
+  /** [msgrcv(2)] ENOMSG none, with `nowait`; E2BIG longer than `size`; EIDRM. */
+  async msgrcv(
+    id: number,
+    size: number,
+    type = 0,
+    options: WaitOptions & { nowait?: boolean; noerror?: boolean; except?: boolean } = {},
+  ): Answer<{ type: number; text: Uint8Array }> {
+    const { nowait, noerror, except } = options;
+    const reply = await this.call(
+      id,
+      { op: 'msgrcv', size, type, nowait, noerror, except },
+      options,
+    );
+    if (!reply.ok) return reply;
+    return ok({ type: reply.value.type ?? 0, text: reply.value.text ?? new Uint8Array() });
+  }
+
+  /** [semget(2)] */
+  semget(key: number, nsems: number, options: GetOptions = {}): Answer<number> {
+    const attributes = { nsems };
+    const name = key === IPC_PRIVATE ? undefined : String(key);
+    return this.#idOf(this.get('sem', name, { ...options, attributes }));
+  }
+  /** [semop(2), semtimedop(2)] All or nothing. */
+  semop(id: number, ops: readonly SemOp[], options: WaitOptions = {}): Answer<IpcResult> {
+    return this.call(id, { op: 'semop', ops: [...ops] }, options);
+  }
+  /** [semctl(2)] GETVAL, GETNCNT and GETZCNT give `value`, GETALL `values`. */
+  semctl(
+    id: number,
+    command: Extract<IpcRequest, { op: 'semctl' }>['command'],
+    num?: number,
+    values?: readonly number[],
+  ): Answer<IpcResult> {
+    return this.call(id, { op: 'semctl', command, num, values: values && [...values] });
+  }
+
+  /** IPC_STAT of whatever it is. */
+  async stat(id: number): Answer<IpcStat> {
+    const reply = await this.call(id, { op: 'stat' });
+    if (!reply.ok) return reply;
+    return reply.value.stat ? ok(reply.value.stat) : fail('EBADMSG', 'no status in the answer');
+  }
+  /** IPC_RMID; also a queue, semaphore or fifo by its id. */
+  async remove(id: number): Answer<undefined> {
+    const reply = await this.call(id, { op: 'remove' });
+    return reply.ok ? ok() : reply;
+  }
+  /** mq_unlink, sem_unlink, unlink of a fifo. */
+  async unlink(type: 'mq' | 'psem' | 'fifo', name: string): Answer<undefined> {
+    const found = await this.get(type, name);
+    return found.ok ? this.remove(found.value.id) : found;
+  }
+
+  /** [mq_open(3)] */
+  async mqOpen(
+    name: string,
+    flags: OpenFlags,
+    options: GetOptions & { maxMessages?: number; messageBytes?: number } = {},
+  ): Answer<PosixQueue> {
+    const { maxMessages, messageBytes, ...rest } = options;
+    const attributes = { maxMessages, messageBytes };
+    const found = await this.get('mq', name, { ...rest, attributes });
+    return found.ok ? this.#opened(found.value.id, flags, PosixQueue) : found;
+  }
+  /** [sem_open(3)] */
+  async semOpen(
+    name: string,
+    options: GetOptions & { value?: number } = {},
+  ): Answer<PosixSemaphore> {
+    const { value, ...rest } = options;
+    const found = await this.get('psem', name, { ...rest, attributes: { value } });
+    return found.ok
+      ? this.#opened(found.value.id, { read: true, write: true }, PosixSemaphore)
+      : found;
+  }
+
+  /** [mkfifo(3)] EEXIST. */
+  async mkfifo(path: string, mode = 0o600): Answer<undefined> {
+    const made = await this.get('fifo', path, { create: true, exclusive: true, mode });
+    return made.ok ? ok() : made;
+  }
+  /** Opens a fifo, which waits for the other side. [fifo(7)] ENOENT; ENXIO nobody reads, with `nonblock`. */
+  async openFifo(path: string, flags: OpenFlags, options?: WaitOptions): Answer<IpcEnd> {
+    const found = await this.get('fifo', path);
+    return found.ok ? this.openFifoId(found.value.id, flags, options) : found;
+  }
+  /** The same by id, for a pipe that has no name. */
+  openFifoId(id: number, flags: OpenFlags, options?: WaitOptions): Answer<IpcEnd> {
+    return this.#opened(id, flags, IpcEnd, options);
+  }
+  /** A pipe without a name; others of the cluster open it by its id while it is open. [pipe(2)] */
+  async pipe(): Answer<{ id: number; read: IpcEnd; write: IpcEnd }> {
+    const made = await this.get('fifo', undefined, { create: true });
+    if (!made.ok) return made;
+    const { id } = made.value;
+    // A reader that does not wait for its writer, then both as pipe(2) has them.
+    const read = await this.openFifoId(id, { read: true, nonblock: true });
+    if (!read.ok) return read;
+    const write = await this.openFifoId(id, { write: true });
+    if (!write.ok) return write;
+    const blocking = await read.value.setNonblock(false);
+    return blocking.ok ? ok({ id, read: read.value, write: write.value }) : blocking;
+  }
+
+  async #opened<T extends IpcEnd>(
+    id: number,
+    flags: OpenFlags,
+    Kind: new (ipc: Ipc, id: number, handle: number) => T,
+    options?: WaitOptions,
+  ): Answer<T> {
+    const handle = ++this.#lastHandle;
+    const { read = false, write = false, nonblock = false } = flags;
+    const reply = await this.call(id, { op: 'open', handle, read, write, nonblock }, options);
+    return reply.ok ? ok(new Kind(this, id, handle)) : reply;
+  }
+
+  /** Called back by `IpcEnd`. */
+  onTold(handle: number, fn: (() => void) | undefined): void {
+    if (fn) this.#told.set(handle, fn);
+    else this.#told.delete(handle);
+  }
+
+  /** Applies undo and closes what is open. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true; // so that the end of the session is no loss
+    const options = { timeoutMs: this.#sessionMs, signal: this.lost };
+    if (!this.lost.aborted)
+      await this.#link.ics.call(ipc, 'close', this.node, { session: this.#id }, options);
+    this.#watch.stop();
+  }
+}
