@@ -26,6 +26,7 @@ import {
   ownerEnded,
   stat,
 } from './objects/object.ts';
+import { waitingIn } from './objects/waiting.ts';
 
 type Operate = RequestOf<typeof ipc.ops.operate>;
 export type Operated = Reply<IpcResult, IpcErrno | 'EREMCHG' | 'ESRCH'>;
@@ -59,6 +60,7 @@ export class Manager {
   readonly #entries = new Map<number, Entry>();
   readonly #making = new Set<Promise<unknown>>();
   readonly #ended = new Set<string>();
+  #endedCount = 0;
   #lastCall = 0;
   /** The greatest id heard of, and the newest nameserver that was answered. */
   lastId = 0;
@@ -71,8 +73,12 @@ export class Manager {
   get size(): number {
     return this.#entries.size;
   }
+  /** Sessions whose end it knows of. */
+  get ended(): number {
+    return this.#endedCount;
+  }
   get waiting(): number {
-    return [...this.#entries.values()].reduce((n, e) => n + e.waiting.size, 0);
+    return [...this.#entries.values()].reduce((n, e) => n + waitingIn(e.object.data).length, 0);
   }
   has(id: number): boolean {
     return this.#entries.has(id);
@@ -184,6 +190,7 @@ export class Manager {
   /** A client is gone: undo, ends, calls. */
   ownerEnded(owner: string): void {
     this.#ended.add(owner);
+    this.#endedCount++;
     const [oldest] = this.#ended;
     if (this.#ended.size > endedMax && oldest) this.#ended.delete(oldest);
     for (const entry of [...this.#entries.values()]) {

@@ -119,6 +119,7 @@ export function createIpc(deps: IpcDeps): IpcService {
           objects: manager.size,
           waiting: manager.waiting,
           sessions: agent.sessions.size,
+          ended: manager.ended,
           nameserver: active() ? 1 : 0,
           names: nameserver.size,
           ...nameserver.counters,

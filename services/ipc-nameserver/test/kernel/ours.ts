@@ -23,7 +23,7 @@ const perm = { uid: 0, gid: 0, cuid: 0, cgid: 0, mode: 0o600 };
 const flag = (n: number | undefined): boolean => n === 1;
 
 /** The call of the manual page, and which object it is for. */
-function requestOf({ op, args: a }: Step): readonly [IpcType, IpcRequest] | undefined {
+export function requestOf({ op, args: a }: Step): readonly [IpcType, IpcRequest] | undefined {
   const [x = 0, y = 0, z = 0] = a;
   switch (op) {
     case 'msgsnd':
@@ -84,7 +84,7 @@ function requestOf({ op, args: a }: Step): readonly [IpcType, IpcRequest] | unde
   }
 }
 
-function told(worker: number, op: string, reply: Reply<IpcResult>): string {
+export function told(worker: number, op: string, reply: Reply<IpcResult>): string {
   if (!reply.ok) return `${worker}:-1:${errnoNumber[reply.errno]}:`;
   const { text, type, priority, value, values, n } = reply.value;
   const ret = value ?? n ?? text?.length ?? 0;
