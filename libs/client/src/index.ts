@@ -33,10 +33,11 @@ export type {
 } from './handle.ts';
 export type { InputChunk, InputQueue } from './input-queue.ts';
 export { inputQueue } from './input-queue.ts';
-export type { GetOptions, IpcOptions, WaitOptions } from './ipc.ts';
+export type { IpcOptions } from './ipc.ts';
 export { IPC_PRIVATE, Ipc } from './ipc.ts';
 export type { OpenFlags } from './ipc-end.ts';
 export { IpcEnd, PosixQueue, PosixSemaphore } from './ipc-end.ts';
+export type { GetOptions, WaitOptions } from './ipc-session.ts';
 export {
   clusterDetailedtransition,
   clusterMembership,

@@ -1,6 +1,6 @@
 // Open ends of IPC objects: what a file descriptor is on a single machine. [fifo(7), mq_overview(7), sem_overview(7)]
 import { fail, ipcLimits, ok, type Reply } from '@ssi/contracts';
-import type { Answer, Ipc, WaitOptions } from './ipc.ts';
+import type { Answer, IpcSession, WaitOptions } from './ipc-session.ts';
 
 /** O_RDONLY, O_WRONLY or both, and O_NONBLOCK. */
 export interface OpenFlags {
@@ -13,9 +13,9 @@ export interface OpenFlags {
 export class IpcEnd {
   readonly id: number;
   readonly handle: number;
-  protected readonly ipc: Ipc;
+  protected readonly ipc: IpcSession;
 
-  constructor(ipc: Ipc, id: number, handle: number) {
+  constructor(ipc: IpcSession, id: number, handle: number) {
     this.ipc = ipc;
     this.id = id;
     this.handle = handle;

@@ -24,7 +24,6 @@ export {
   type Outcome,
   operate,
   ownerEnded,
-  stat,
 } from './objects/object.ts';
 export { waitingIn } from './objects/waiting.ts';
 export type { IdRecord, NameCache } from './ports.ts';

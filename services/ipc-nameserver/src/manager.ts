@@ -24,8 +24,8 @@ import {
   type Outcome,
   operate,
   ownerEnded,
-  stat,
 } from './objects/object.ts';
+import { stat } from './objects/stat.ts';
 import { waitingIn } from './objects/waiting.ts';
 
 type Operate = RequestOf<typeof ipc.ops.operate>;

@@ -15,16 +15,9 @@ import { type Clock, type Ics, type Log, sleep } from '@ssi/ports';
 import { nameKey } from './key.ts';
 import type { LocalNode } from './local-node.ts';
 import type { Manager } from './manager.ts';
-import {
-  bind,
-  drop,
-  find,
-  lookupOrCreate,
-  newTable,
-  type ObjectTable,
-  unbind,
-} from './object-table.ts';
+import { bind, drop, find, lookupOrCreate, newTable, unbind } from './object-table.ts';
 import type { IdRecord, NameCache } from './ports.ts';
+import { heardOf, newReign, type Reign, rebuildReply } from './reign.ts';
 
 /** Callers wait for a rebuild no longer than this. */
 const rebuildMs = 10_000;
@@ -34,21 +27,6 @@ const idBlock = 1_000;
 
 type Lookup = RequestOf<typeof ipc.ops.lookup>;
 type Rebuilt = Reply<ReplyOf<typeof ipc.ops.rebuild>>;
-
-/** One epoch of it. */
-interface Reign {
-  readonly epoch: number;
-  table: ObjectTable;
-  /** Of the cache, by name and by id; empty when all have answered. */
-  readonly hints: Map<string | number, IpcBinding>;
-  readonly ready: Promise<void>;
-  isReady: boolean;
-  /** Newest life of each manager, and all lives. */
-  readonly boots: Map<number, string>;
-  readonly seen: Set<string>;
-  reserved: number;
-  reserving: Promise<void> | undefined;
-}
 
 export interface NameserverDeps {
   readonly ics: Ics;
@@ -80,16 +58,12 @@ export class Nameserver {
   onEpoch(epoch: number | undefined): void {
     // A lease that lapsed for a moment: nobody else was named meanwhile, so the table is still the table.
     if (epoch === undefined || epoch === this.#reign?.epoch) return;
-    const { promise: ready, resolve } = Promise.withResolvers<void>();
-    const reign: Reign = {
-      ...{ epoch, table: newTable(epoch), hints: new Map(), ready, isReady: false },
-      ...{ boots: new Map(), seen: new Set(), reserved: 0, reserving: undefined },
-    };
+    const { reign, begun } = newReign(epoch);
     this.#reign = reign;
     void this.#rebuild(reign).then(() => {
       reign.isReady = true;
       reign.hints.clear();
-      resolve();
+      begun();
     });
   }
 
@@ -146,12 +120,9 @@ export class Nameserver {
 
   /** A new life of a manager: what the former one had is gone. False: it is the former one. */
   #heard(reign: Reign, num: number, bootId: string): boolean {
-    if (reign.boots.get(num) === bootId) return true;
-    if (reign.seen.has(bootId)) return false;
-    reign.seen.add(bootId);
-    reign.boots.set(num, bootId);
-    this.#drop(reign, (b) => b.node === num && b.bootId !== bootId);
-    return true;
+    const heard = heardOf(reign, num, bootId);
+    if (heard === 'new') this.#drop(reign, (b) => b.node === num && b.bootId !== bootId);
+    return heard !== 'former';
   }
 
   #drop(reign: Reign, lost: (b: IpcBinding) => boolean): void {
@@ -291,10 +262,3 @@ type LookupErrno =
   | 'EREMCHG'
   | 'EAGAIN'
   | 'ESTALE';
-
-/** What a manager answers a nameserver; from here on it uses no binding of an older one. */
-export function rebuildReply(manager: Manager, bootId: string, epoch: number) {
-  if (epoch < manager.epoch) return fail('ESTALE', `nameserver ${manager.epoch} asked already`);
-  manager.epoch = epoch;
-  return ok({ bootId, bindings: manager.bindings(), lastId: manager.lastId });
-}

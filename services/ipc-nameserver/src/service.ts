@@ -26,8 +26,9 @@ import {
 import { Agent, type Caller } from './agent.ts';
 import { LocalNode } from './local-node.ts';
 import { Manager, ownerKey } from './manager.ts';
-import { Nameserver, rebuildReply } from './nameserver.ts';
+import { Nameserver } from './nameserver.ts';
 import type { IdRecord, NameCache } from './ports.ts';
+import { rebuildReply } from './reign.ts';
 import { sessionMs } from './sessions.ts';
 
 const attachRetryMs = 100;

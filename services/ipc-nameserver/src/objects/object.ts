@@ -6,7 +6,6 @@ import {
   type IpcErrno,
   type IpcPerm,
   type IpcRequest,
-  type IpcStat,
   type IpcType,
   ipcLimits,
   ok,
@@ -40,7 +39,8 @@ import {
   semwait,
 } from './posix-semaphore.ts';
 import { newSemaphoreSet, type SemaphoreSet, semctl, semop, undo } from './semaphore-set.ts';
-import { ended, waitingIn, withdrawCall } from './waiting.ts';
+import { stat } from './stat.ts';
+import { ended, withdrawCall } from './waiting.ts';
 
 export type ObjectData =
   | MessageQueue
@@ -225,30 +225,3 @@ export function ownerEnded(o: IpcObject, owner: string, calls: readonly number[]
 /** A call that waits is given up. undefined: it does not wait any more. */
 export const giveUp = (o: IpcObject, id: number, errno: IpcErrno): Settled | undefined =>
   withdrawCall(o.data, id, errno);
-
-export function stat(o: IpcObject): IpcStat {
-  const { perm, data } = o;
-  const waiting = waitingIn(data).length;
-  const sum = (messages: readonly { text: Uint8Array }[]): number =>
-    messages.reduce((n, m) => n + m.text.length, 0);
-  switch (data.kind) {
-    case 'msg': {
-      const { bytes, queueBytes } = data;
-      return { perm, holds: data.messages.length, bytes, queueBytes, waiting };
-    }
-    case 'sem':
-      return { perm, holds: 0, bytes: 0, nsems: data.values.length, waiting };
-    case 'mq': {
-      const { maxMessages, messageBytes } = data;
-      const bytes = sum(data.messages);
-      return { perm, holds: data.messages.length, bytes, maxMessages, messageBytes, waiting };
-    }
-    case 'psem':
-      return { perm, holds: data.value, bytes: 0, waiting };
-    case 'fifo': {
-      const bytes = pipes.bytesIn(data);
-      const sides = { readers: pipes.readersOf(data), writers: pipes.writersOf(data) };
-      return { perm, holds: bytes, bytes, ...sides, waiting };
-    }
-  }
-}
