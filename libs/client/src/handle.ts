@@ -51,6 +51,8 @@ export interface ProcessList {
 
 export interface IpcList {
   readonly objects: readonly IpcInfo[];
+  /** A node has more than it told. */
+  readonly truncated: boolean;
   /** Nodes that are UP but did not answer: what they have is missing here. */
   readonly silent: readonly { readonly node: number; readonly errno: Errno }[];
 }

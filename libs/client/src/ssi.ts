@@ -167,7 +167,8 @@ export function createSsi(link: ClientLink): Ssi {
       silent.push({ node, errno: answer.errno });
       return [];
     });
-    return ok({ objects: objects.sort((a, b) => a.id - b.id), silent });
+    const truncated = [...asked.value.answers.values()].some((a) => a.ok && a.value.truncated);
+    return ok({ objects: objects.sort((a, b) => a.id - b.id), silent, truncated });
   };
 
   const pickNode = async (native: boolean): Answer<number> => {

@@ -207,10 +207,16 @@ export const ipc = defineContract(ipcKeyService, 1, {
     callers: ['ipc'],
     summary:
       'Manager: all objects it has, for the nameserver of `epoch`; with its answer it promises to use no binding of an older one. ESTALE: it answered a newer one.',
-    request: z.object({ epoch: transId }),
+    request: z.object({
+      epoch: transId,
+      /** Only greater ids; the first call has 0. */
+      after: z.int().min(0),
+    }),
     reply: z.object({
       bootId: serviceBootId,
+      /** By id; `more`: there are greater ones. */
       bindings: z.array(ipcBinding),
+      more: z.boolean(),
       /** The greatest id that it has ever heard of. */
       lastId: z.int().min(0),
     }),

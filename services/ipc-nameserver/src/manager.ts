@@ -83,9 +83,12 @@ export class Manager {
   has(id: number): boolean {
     return this.#entries.has(id);
   }
-  bindings(): IpcBinding[] {
+  /** By id, those after `after`. */
+  bindings(after = 0): IpcBinding[] {
+    const found = [...this.#entries.values()].filter((e) => e.object.id > after);
+    found.sort((a, b) => a.object.id - b.object.id);
     // Without a name it is found by its id all the same.
-    return [...this.#entries.values()].map(({ object, binding: { name, ...rest } }) => ({
+    return found.map(({ object, binding: { name, ...rest } }) => ({
       ...rest,
       ...(!object.unlinked && name !== undefined && { name }),
       perm: object.perm,

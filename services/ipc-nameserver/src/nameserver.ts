@@ -88,12 +88,10 @@ export class Nameserver {
       if (left.length === 0 || this.#over(reign)) break;
       await Promise.all(
         left.map(async (num) => {
-          const reply = await this.#askRebuild(num, reign.epoch);
-          if (!reply.ok) return;
+          const theirs = await this.#takeOver(reign, num);
+          if (theirs === undefined) return;
           answered.add(num);
-          lastId = Math.max(lastId, reply.value.lastId);
-          this.#heard(reign, num, reply.value.bootId);
-          for (const b of reply.value.bindings) bind(reign.table, b);
+          lastId = Math.max(lastId, theirs);
         }),
       );
       if (left.some((num) => !answered.has(num))) await sleep(clock, retryMs);
@@ -111,11 +109,23 @@ export class Nameserver {
     log.info('nameserver', { epoch: reign.epoch, names: reign.table.byId.size });
   }
 
-  #askRebuild(num: number, epoch: number): Promise<Rebuilt> | Rebuilt {
+  /** All that one node has, page by page; the greatest id it ever heard of, or undefined: ask again. */
+  async #takeOver(reign: Reign, num: number): Promise<number | undefined> {
+    for (let after = 0; ; ) {
+      const reply = await this.#askRebuild(num, { epoch: reign.epoch, after });
+      if (!reply.ok || !this.#heard(reign, num, reply.value.bootId)) return undefined;
+      const { bindings, more, lastId } = reply.value;
+      for (const b of bindings) bind(reign.table, b);
+      if (!more) return lastId;
+      after = bindings.at(-1)?.id ?? after;
+    }
+  }
+
+  #askRebuild(num: number, q: { epoch: number; after: number }): Promise<Rebuilt> | Rebuilt {
     const { ics, node, manager } = this.#d;
     return num === node.num
-      ? rebuildReply(manager, ics.self.bootId, epoch)
-      : ics.call(ipc, 'rebuild', num, { epoch });
+      ? rebuildReply(manager, ics.self.bootId, q)
+      : ics.call(ipc, 'rebuild', num, q);
   }
 
   /** A new life of a manager: what the former one had is gone. False: it is the former one. */

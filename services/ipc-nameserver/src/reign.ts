@@ -36,9 +36,29 @@ export function heardOf(reign: Reign, num: number, bootId: string): 'known' | 'n
   return 'new';
 }
 
+/** One answer is what the bus carries: names are up to 4,095 bytes, and a binding some 250 besides. */
+const pageBytes = 524_288;
+
+/** As many of them as fit into one answer, at least one. */
+function pageOf(bindings: readonly IpcBinding[]): IpcBinding[] {
+  let bytes = 0;
+  const end = bindings.findIndex((b) => {
+    bytes += 250 + 4 * (b.name?.length ?? 0);
+    return bytes > pageBytes;
+  });
+  return bindings.slice(0, end < 0 ? bindings.length : Math.max(1, end));
+}
+
 /** What a manager answers a nameserver; from here on it uses no binding of an older one. */
-export function rebuildReply(manager: Manager, bootId: string, epoch: number) {
+export function rebuildReply(
+  manager: Manager,
+  bootId: string,
+  { epoch, after }: { epoch: number; after: number },
+) {
   if (epoch < manager.epoch) return fail('ESTALE', `nameserver ${manager.epoch} asked already`);
   manager.epoch = epoch;
-  return ok({ bootId, bindings: manager.bindings(), lastId: manager.lastId });
+  const all = manager.bindings(after);
+  const bindings = pageOf(all);
+  const more = bindings.length < all.length;
+  return ok({ bootId, bindings, more, lastId: manager.lastId });
 }

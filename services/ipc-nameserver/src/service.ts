@@ -36,7 +36,8 @@ const attachRetryMs = 100;
 const silenceMs = 2_000;
 const sweepMs = 1_000;
 const retryMs = 20;
-const listMax = 10_000;
+/** In one answer, which the bus has to carry. */
+const listMax = 2_000;
 
 export interface IpcDeps {
   readonly ics: Ics;
@@ -154,7 +155,7 @@ export function createIpc(deps: IpcDeps): IpcService {
     announce: ({ bootId }, call) => nameserver.announce(call.from.node, bootId),
     exists: async ({ id, bootId }) =>
       ok({ here: bootId === ics.self.bootId && (await manager.here(id)) }),
-    rebuild: ({ epoch }) => rebuildReply(manager, ics.self.bootId, epoch),
+    rebuild: (q) => rebuildReply(manager, ics.self.bootId, q),
     operate: (q, call) =>
       q.owner.node === call.from.node
         ? manager.operate(q, call.signal)

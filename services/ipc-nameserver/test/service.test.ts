@@ -263,6 +263,16 @@ describe('IPC: losses', () => {
       cluster.handOver(3);
       expect(await two().get('msg', '99', { create: false })).toMatchObject({ errno: 'ENOENT' });
     }));
+  test('more names than one answer carries: the next nameserver knows all of them', async () => {
+    const count = 100;
+    const long = (i: number): string => `/${String(i).padStart(4_000, 'x')}`;
+    await Promise.all(Array.from({ length: count }, (_, i) => two().id('fifo', long(i + 1))));
+    const last = await two().id('fifo', long(count));
+    cluster.handOver(3);
+    await until('rebuilt', async () => (await cluster.counters(3)).names === count);
+    expect(cluster.sent.filter((s) => s === '3 rebuild 2').length).toBeGreaterThan(1);
+    expect(await one().id('fifo', long(count), { create: false })).toBe(last);
+  });
   test('a nameserver of the past writes nothing into the cache', async () => {
     const [old, next] = [cluster.cache(), cluster.cache()];
     await next.begin(1_000);

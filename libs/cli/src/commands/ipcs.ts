@@ -47,7 +47,8 @@ Examples:
         shell.withSsi(command, async (ssi) => {
           const reply = await ssi.ipcs(options.type);
           if (!reply.ok) return shell.fail(command, undefined, reply);
-          const { objects, silent } = reply.value;
+          const { objects, silent, truncated } = reply.value;
+          if (truncated) shell.note('ipcs: there are more; look at one type with --type');
           for (const { node, errno } of silent)
             shell.note(`ipcs: node ${node} did not answer (${errno}): what it has is missing`);
           if (options.json) shell.json(objects);
