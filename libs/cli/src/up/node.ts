@@ -41,7 +41,10 @@ const keyServices: Readonly<Record<string, string>> = {
   'lvs-director': directorKey,
 };
 const keyServicesOf = (services: string): string =>
-  services.split(',').flatMap((name) => keyServices[name] ?? []).join();
+  services
+    .split(',')
+    .flatMap((name) => keyServices[name] ?? [])
+    .join();
 
 /** What every service of node `num` finds in its environment. */
 export function serviceEnv(
