@@ -69,7 +69,7 @@ describe.skipIf(!canRunNative)('end to end: locks', { timeout: 60_000 }, () => {
     BigInt((await printed(it, /token (\d+)/))[1] ?? '');
 
   test('one at a time over all nodes, each with a greater token than all before it', async () => {
-    const path = join(dir, 'sections');
+    const path = join(mkdtempSync(join(dir, 'sections-')), 'all');
     const script = `echo "in $SSI_LOCK_NAME $SSI_LOCK_MODE $SSI_LOCK_TOKEN" >> ${path}; sleep 0.1; echo out >> ${path}`;
     const all = [1, 2, 3, 1, 2, 3].map((node) =>
       lock('--node', `${node}`, 'job', '--', 'sh', '-c', script),

@@ -172,16 +172,13 @@ for (const [version, root] of cgroupRoots) {
       const guard = guarded(['--pid-low', String(low), '--pid-high', String(high)]);
       await guard.ask('lease 60000');
       await guard.ask('hold 200500');
-      const script = `import os
-out=open(os.environ['OUT'],'w')
-for _ in range(4500):
- p=os.fork()
- if p==0: os._exit(0)
- os.waitpid(p,0); out.write('%d\\n' % p)
-out.write('done\\n'); out.close(); import time; time.sleep(1000)`;
+      // Of dash, whose fork(2) costs a tenth of python's.
+      const script = `i=0
+while [ $i -lt 4500 ]; do : & echo $!; wait; i=$((i + 1)); done > "$OUT"
+echo done >> "$OUT"; exec sleep 1000`;
       const out = `${guard.inside}/pids`;
       const env = `OUT=${out.replace(`/proc/${guard.pid}/root`, '')}`;
-      await guard.start(['env', env, 'python3', '-c', script]);
+      await guard.start(['env', env, 'sh', '-c', script]);
       const lines = await until(
         'all forks',
         () => {

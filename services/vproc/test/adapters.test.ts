@@ -395,20 +395,23 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
   }, 30_000);
 
   test('a scan of a thousand processes is cheap', async () => {
-    const script = 'for ((i = 0; i < 1000; i++)); do sleep 1000 & done; echo ready; wait';
-    const { pid } = await nodes[0].ask('run', { argv: ['bash', '-c', script] });
-    await until('all of them', async () =>
-      (await endOf(nodes[0], pid, 'out')) > 0 ? true : undefined,
+    const script =
+      'i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i + 1)); done; echo ready; wait';
+    const { pid } = await nodes[0].ask('run', { argv: ['sh', '-c', script] });
+    await until(
+      'all of them',
+      async () => ((await endOf(nodes[0], pid, 'out')) > 0 ? true : undefined),
+      45_000,
     );
-    const times: number[] = [];
+    const ratios: number[] = [];
     for (let n = 0; n < 10; n++) {
       const scan = await nodes[0].ask('timeScan');
       expect(scan.n).toBeGreaterThan(1000);
-      times.push(scan.ms);
+      ratios.push(scan.ms / scan.readMs);
     }
-    console.log(`scan: ${times.map((ms) => ms.toFixed(0)).join(' ')} ms for 1,001 processes`);
-    // 20 ms is the aim on an idle machine; what else runs here may stretch each, not all of them.
-    expect(Math.min(...times)).toBeLessThan(40);
+    console.log(`scan / reading each stat: ${ratios.map((r) => r.toFixed(2)).join(' ')}`);
+    // Beside the reading of the same files in the same moment: what else runs here stretches both.
+    expect(Math.min(...ratios)).toBeLessThan(2.5);
     await nodes[0].ask('kill');
     expect(await nodes[0].ask('scan')).toEqual([]);
   }, 60_000);

@@ -1,7 +1,7 @@
 // Runs inside one node of the adapter tests, as child of nothing but the test: the Linux adapters wired
 // together, obeying one line of JSON at a time on standard input, answering one on standard output.
 // `move` is the happy path of the protocol and nothing more; what may fail is the service's own test.
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { deserialize, serialize } from 'node:v8';
@@ -197,8 +197,10 @@ const ops: Record<string, (m: Any) => Promise<Any>> = {
   ownerOf: ({ pid }) => holders.ownerOf(pid),
   timeScan: async () => {
     const t = clock.nowMs();
-    const n = need(await processes.scan()).length;
-    return { n, ms: clock.nowMs() - t };
+    const found = need(await processes.scan());
+    const scannedMs = clock.nowMs();
+    for (const { pid } of found) readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return { n: found.length, ms: scannedMs - t, readMs: clock.nowMs() - scannedMs };
   },
   append: async ({ pid, offset, text }) =>
     need(await streams.append(pid, offset, Buffer.from(text))),
