@@ -98,9 +98,21 @@ describe.skipIf(reason !== undefined)('FUSE: mounts', { timeout: 60_000 }, () =>
     started.push(server);
     const reading = fs.promises.readFile(`${server.path}/stuck`, 'utf8');
     const [, unique] = (await server.line('read ')).split(' ');
-    server.child.stdin?.write('next\n');
+    server.child.stdin?.write('SIGKILL\n');
     expect(await server.line(`read ${unique} true`)).toBeDefined();
     expect(await reading).toBe('first\n');
+    expect(fs.readFileSync(`${server.path}/data`, 'utf8')).toBe('first\n');
+  });
+
+  test('a server lets go of its mount for the next one, and programs meanwhile see nothing', async () => {
+    const server = await startServer(['TARGET'], 'supervised.ts');
+    started.push(server);
+    server.child.stdin?.write('SIGTERM\n');
+    // Names that nobody asked for before: the kernel knows none of them.
+    const answers: string[] = [];
+    while (!server.said().includes('ended detached') || answers.length < 50)
+      answers.push(await codeOf(fs.promises.stat(`${server.path}/absent-${answers.length}`)));
+    expect(new Set(answers)).toEqual(new Set(['ENOENT']));
     expect(fs.readFileSync(`${server.path}/data`, 'utf8')).toBe('first\n');
   });
 });

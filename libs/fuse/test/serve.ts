@@ -2,7 +2,8 @@
 //   serve.ts memory TARGET                mounts, prints `ready JSON`, ends with the mount; SIGTERM unmounts
 //   serve.ts passthrough TARGET SOURCE    the same with a directory's files; --backing: by backing files
 //   serve.ts fixed TARGET                 SIGUSR1 changes `data`, SIGUSR2 aborts
-//   serve.ts fixed --fd 3 [--resume JSON] serves a mounted descriptor that it was given; --stuck: see fixed-fs.ts
+//   serve.ts fixed --fd 3 [--resume JSON] serves a mounted descriptor that it was given, and lets go of it at
+//                                         SIGTERM; --stuck: see fixed-fs.ts
 import { parseArgs } from 'node:util';
 import { type Filesystem, mount, resume, Session } from '@ssi/fuse';
 import { fixedFilesystem } from './fixed-fs.ts';
@@ -42,6 +43,7 @@ if (values.fd !== undefined) {
     session = new Session(fs, fd, options);
     session.start();
   }
+  process.on('SIGTERM', () => void session?.detach());
 } else {
   const mounted = await mount(fs, { target, name: kind }, options);
   session = mounted.session;

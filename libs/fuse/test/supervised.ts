@@ -1,5 +1,5 @@
-// supervised.ts TARGET: mounts, and keeps the connection while servers come and go: a line on standard input
-// kills the server that runs and starts the next, which continues. What servers print is printed.
+// supervised.ts TARGET: mounts, and keeps the connection while servers come and go: a signal's name on standard
+// input goes to the server that runs, and when it has ended the next continues. What servers print is printed.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -26,11 +26,11 @@ function start(...args: string[]): ChildProcess {
 }
 let server = start('--stuck');
 createInterface(process.stdin)
-  .on('line', () => {
+  .on('line', (signal) => {
     server.on('exit', () => {
       server = start('--resume', agreed);
     });
-    server.kill('SIGKILL');
+    server.kill(signal as NodeJS.Signals);
   })
   .on('close', async () => {
     await unmount(target, 'abort');
