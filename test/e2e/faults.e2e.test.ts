@@ -108,7 +108,7 @@ describe.skipIf(!canRunNative)('end to end: faults', { timeout: 90_000 }, () => 
       signal: 'SIGKILL',
       reason: 'EHOSTDOWN',
     });
-    await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' }, 20_000);
+    await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' });
     const after = value(await ssi.nodes()).find((n) => n.num === victim);
     expect(after?.incarnation.bootCount).toBeGreaterThan(boot);
     await busy.finish().catch(() => {});
@@ -140,7 +140,7 @@ describe.skipIf(!canRunNative)('end to end: faults', { timeout: 90_000 }, () => 
     expect(runningCopies(busy.mark, busy.pid)).toHaveLength(1);
     const back = await cluster.ssi('node', 'start', String(master));
     expect(back.code, back.stderr).toBe(0);
-    await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' }, 20_000);
+    await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' });
     value(await ssi.kill(asked.pid, 9));
     await waitUntil(
       'a move to it',
