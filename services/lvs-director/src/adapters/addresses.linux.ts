@@ -7,7 +7,7 @@ import { fail, ok, type Reply } from '@ssi/contracts';
 import { announceAddress, type Link, whoHasAddress } from '@ssi/linux';
 import type { Clock } from '@ssi/ports';
 import type { Addresses } from '../ports.ts';
-import { run } from './nft.ts';
+import { run } from './program.ts';
 
 const label = ':lvs';
 /** Long enough for three questions. [RFC 5227: PROBE_NUM] */

@@ -11,7 +11,8 @@ import {
 import { linkKey } from '../link-key.ts';
 import { numbers, tableName } from '../nft-rules.ts';
 import type { Connections, DataPlane, Planned, ServedFlow, Traffic } from '../ports.ts';
-import { countersIn, reason, removeTable, run, standing } from './nft.ts';
+import { countersIn, reason, removeTable, standing } from './nft.ts';
+import { run } from './program.ts';
 
 interface Element {
   readonly key: string;

@@ -9,20 +9,25 @@ import { linkKey } from '../link-key.ts';
 import type { DataPlane } from '../ports.ts';
 import { reason, run } from './program.ts';
 
+/** A whole table is one call. */
+const ipvsadmMs = 60_000;
+
 /** `ipvsadm`: its path, or how to run it elsewhere. */
 export function ipvsadmDataPlane(ipvsadm: readonly string[]): DataPlane {
   let applied: readonly VirtualService[] = [];
+  const ask = (args: readonly string[], input?: string) =>
+    run([...ipvsadm, ...args], input, ipvsadmMs);
 
   async function standing(ids: readonly ServiceId[]): Promise<Reply<Table, 'EIO'>> {
-    const listed = await run([...ipvsadm, '-S', '-n']);
-    if (listed.code !== 0) return fail('EIO', reason(listed));
+    const listed = await ask(['-S', '-n']);
+    if (listed.code !== 0) return fail('EIO', reason(listed, 'ipvsadm'));
     return ok(readRules(listed.out).filter((service) => isIn(ids, service)));
   }
 
   async function send(lines: string): Promise<Reply<undefined, 'EIO'>> {
     if (lines === '') return ok();
-    const done = await run([...ipvsadm, '-R'], lines);
-    return done.code === 0 ? ok() : fail('EIO', reason(done));
+    const done = await ask(['-R'], lines);
+    return done.code === 0 ? ok() : fail('EIO', reason(done, 'ipvsadm'));
   }
 
   async function become(services: readonly VirtualService[]): Promise<Reply<undefined, 'EIO'>> {
@@ -44,8 +49,8 @@ export function ipvsadmDataPlane(ipvsadm: readonly string[]): DataPlane {
   }
 
   async function listed<T>(args: readonly string[], read: (text: string) => Map<string, T>) {
-    const printed = await run([...ipvsadm, '-L', '-n', ...args]);
-    if (printed.code !== 0) return fail('EIO', reason(printed));
+    const printed = await ask(['-L', '-n', ...args]);
+    if (printed.code !== 0) return fail('EIO', reason(printed, 'ipvsadm'));
     const all = read(printed.out);
     const ours = applied.flatMap((service) =>
       service.servers.map((_, at) => linkKey({ service }, at)),

@@ -6,8 +6,9 @@ import { linkKey } from '../link-key.ts';
 import { markOf, type Numbered, numbers, tableName, transaction } from '../nft-rules.ts';
 import { placeMoves } from '../place-moves.ts';
 import type { Connections, DataPlane, Planned, Traffic } from '../ports.ts';
-import { countersIn, reason, removeTable, run, standing } from './nft.ts';
+import { countersIn, reason, removeTable, standing } from './nft.ts';
 import type { changePlacesNow } from './places.netlink.ts';
+import { run } from './program.ts';
 
 /** Connections by mark, from the text of /proc/net/nf_conntrack. */
 export function countByMark(text: string): Map<number, { active: number; inactive: number }> {

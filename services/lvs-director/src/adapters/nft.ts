@@ -1,37 +1,9 @@
-// nft as a program: what it was told, what it said; whose a table is.
-import { spawn } from 'node:child_process';
+// What nft said: whose a table is, what its counters are.
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { tableComment } from '../nft-rules.ts';
+import { type Run, reason as reasonOf, run } from './program.ts';
 
-export interface Run {
-  readonly code: number | undefined;
-  readonly out: string;
-  readonly err: string;
-}
-
-const runMs = 10_000;
-
-export function run(argv: readonly string[], input = ''): Promise<Run> {
-  return new Promise((done) => {
-    const [path = '', ...args] = argv;
-    const child = spawn(path, args, { timeout: runMs, killSignal: 'SIGKILL' });
-    let [out, err] = ['', ''];
-    child.stdout.on('data', (bytes: Buffer) => {
-      out += bytes.toString();
-    });
-    child.stderr.on('data', (bytes: Buffer) => {
-      err += bytes.toString();
-    });
-    // It may end before it has read all.
-    child.stdin.on('error', () => {});
-    child.on('error', (error) => done({ code: undefined, out, err: error.message }));
-    child.on('close', (code) => done({ code: code ?? undefined, out, err }));
-    child.stdin.end(input);
-  });
-}
-
-/** What nft says, without the lines that show where. */
-export const reason = (r: Run): string => r.err.trim().split('\n')[0] || `nft ended with ${r.code}`;
+export const reason = (r: Run): string => reasonOf(r, 'nft');
 
 /** Whether a table of that family and name is here, and whose. */
 export async function standing(

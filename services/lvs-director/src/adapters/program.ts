@@ -1,4 +1,4 @@
-// A program of the system (nft, ipvsadm): what goes in, what comes out, and never for ever.
+// A program of the system (nft, ip, ipvsadm): what goes in, what comes out, and never for ever.
 import { spawn } from 'node:child_process';
 
 export interface Run {
@@ -7,13 +7,13 @@ export interface Run {
   readonly err: string;
 }
 
-/** On a machine with other work, 65,521 places have taken more than 10 s. */
-const runMs = 60_000;
+const runMs = 10_000;
 
-export function run(argv: readonly string[], input = ''): Promise<Run> {
+/** SIGKILL after `withinMs`; then `code` is undefined, as where it cannot be started. */
+export function run(argv: readonly string[], input = '', withinMs: number = runMs): Promise<Run> {
   return new Promise((done) => {
     const [path = '', ...args] = argv;
-    const child = spawn(path, args, { timeout: runMs, killSignal: 'SIGKILL' });
+    const child = spawn(path, args, { timeout: withinMs, killSignal: 'SIGKILL' });
     let [out, err] = ['', ''];
     child.stdout.on('data', (bytes: Buffer) => {
       out += bytes.toString();
@@ -30,4 +30,5 @@ export function run(argv: readonly string[], input = ''): Promise<Run> {
 }
 
 /** What it says, without the lines that show where. */
-export const reason = (r: Run): string => r.err.trim().split('\n')[0] || `ended with ${r.code}`;
+export const reason = (r: Run, program: string): string =>
+  r.err.trim().split('\n')[0] || `${program} ended with ${r.code}`;
