@@ -70,11 +70,18 @@ export function misspelt(env: Readonly<Record<string, string | undefined>>): Mis
   });
 }
 
+/** The first typo, in words; undefined: there is none. */
+export function spellingFault(
+  env: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  const [typo] = misspelt(env);
+  return typo && `${typo.name}: there is no such variable; did you mean ${typo.meant}?`;
+}
+
 /** Throws for the first typo: for a service, which has nobody to ask. */
 export function assertSpelling(env: Readonly<Record<string, string | undefined>>): void {
-  const typo = misspelt(env)[0];
-  if (typo)
-    throw new Error(`EINVAL ${typo.name}: there is no such variable; did you mean ${typo.meant}?`);
+  const fault = spellingFault(env);
+  if (fault) throw new Error(`EINVAL ${fault}`);
 }
 
 /** Optimal string alignment: edits, and two neighbours swapped. */

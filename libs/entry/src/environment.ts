@@ -1,5 +1,5 @@
 // What every service reads from its environment, and how it says that something in it is wrong.
-import { fail, misspelt, ok, type Reply } from '@ssi/contracts';
+import { fail, ok, type Reply, spellingFault } from '@ssi/contracts';
 import { sampleDefault } from '@ssi/telemetry';
 import { z } from 'zod';
 
@@ -17,9 +17,8 @@ export type ServiceEnvironment = z.infer<typeof serviceEnvironment>;
 
 /** EINVAL: a variable is missing or out of range, or reads like a typo of one; `detail` names it. */
 export function environmentOf<T>(schema: z.ZodType<T>, env: NodeJS.ProcessEnv): Reply<T, 'EINVAL'> {
-  const [typo] = misspelt(env);
-  if (typo)
-    return fail('EINVAL', `${typo.name}: there is no such variable; did you mean ${typo.meant}?`);
+  const typo = spellingFault(env);
+  if (typo) return fail('EINVAL', typo);
   const parsed = schema.safeParse(env);
   return parsed.success ? ok(parsed.data) : fail('EINVAL', z.prettifyError(parsed.error));
 }
