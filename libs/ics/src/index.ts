@@ -14,6 +14,11 @@ export { type Identity, identityOf } from './hello.ts';
 export { createIcs, type IcsEndpoint, type IcsOptions, type PeerState } from './ics.ts';
 export { createKeyCalls, type KeyCalls } from './key-calls.ts';
 export { createKeyRole, type KeyRole } from './key-role.ts';
+export {
+  linkMembership,
+  type MembershipLink,
+  type MembershipLinkOptions,
+} from './membership-link.ts';
 export { nkeyProof } from './nkey.ts';
 export { linkRouter, type RouterLink, type RouterLinkOptions } from './router-link.ts';
 export { memoryStreams } from './stream.memory.ts';

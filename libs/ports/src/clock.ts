@@ -19,3 +19,15 @@ export const sleep = (clock: Clock, ms: number): Promise<void> =>
   new Promise((done) => {
     clock.after(ms, done);
   });
+
+/** Works every `ms`, counted from the end of the work before, until `until` says so; the first time after `ms`. */
+export async function repeat(
+  q: { readonly clock: Clock; readonly ms: number; readonly until: () => boolean },
+  work: () => Promise<void> | void,
+): Promise<void> {
+  for (;;) {
+    await sleep(q.clock, q.ms);
+    if (q.until()) return;
+    await work();
+  }
+}

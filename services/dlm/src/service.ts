@@ -1,23 +1,22 @@
 // Wires the lock manager together: which part serves which operation. The same code runs in a process of
 // its own, hosted with others, and in the simulator.
 import {
-  clms,
   dlm,
   fail,
   type MemberId,
   ok,
   type Reply,
   type ServiceEndpoint,
-  sameIncarnation,
   type View,
 } from '@ssi/contracts';
-import { linkRouter, type RouterLink } from '@ssi/ics';
+import { linkMembership, linkRouter, type RouterLink } from '@ssi/ics';
 import {
   type Clock,
   type Handlers,
   type Ics,
   type Log,
   refusals,
+  repeat,
   type ServedCall,
   sleep,
 } from '@ssi/ports';
@@ -34,9 +33,6 @@ import { Resuming } from './resuming.ts';
 import { sessionMs } from './sessions.ts';
 import { type Block, TokenSource } from './tokens.ts';
 
-const attachRetryMs = 100;
-/** Without a word of membership for this long it may have been restarted. */
-const silenceMs = 2_000;
 const sweepMs = 1_000;
 /** VMS waits for 10 s, since a search was dear there; here it is two questions to each node. */
 export const deadlockDefaultMs = 100;
@@ -77,7 +73,6 @@ export function createDlm(deps: DlmDeps): Dlm {
   const startedMs = clock.nowMs();
   const tokens = new TokenSource(deps.tokens);
   const resuming = new Resuming(deps.sessions, clock);
-  let heardMs = Number.NEGATIVE_INFINITY;
   let router: RouterLink | undefined;
 
   const own = (to: number): boolean => to === node.num;
@@ -171,7 +166,7 @@ export function createDlm(deps: DlmDeps): Dlm {
 
   const handlers: Handlers<typeof dlm> = {
     view: ({ view, self }) => {
-      apply(view, self);
+      membership.told(view, self);
       return ok();
     },
     nodedown: ({ dead, transid }) => recovery.nodedown(dead, transid),
@@ -280,28 +275,13 @@ export function createDlm(deps: DlmDeps): Dlm {
   });
   function stop(): void {
     node.stopped = true;
+    membership.stop();
     router?.stop();
   }
 
   function apply(view: View, self: MemberId): void {
-    if (node.stopped) return;
-    if (node.self && !sameIncarnation(node.self.incarnation, self.incarnation)) {
-      stop();
-      outlive();
-      return;
-    }
-    heardMs = clock.nowMs();
     node.applyView(view, self);
     router?.self(self);
-  }
-
-  async function attach(): Promise<void> {
-    const request = { service: ics.self.service, bootId: ics.self.bootId, pid: deps.servicePid };
-    while (!node.stopped) {
-      const reply = await ics.call(clms, 'attach', node.num, request, { timeoutMs: 1_000 });
-      if (reply.ok) return apply(reply.value.view, reply.value.self);
-      await sleep(clock, attachRetryMs);
-    }
   }
 
   /** From here on it is there for others, in a life that none of its former ones can be taken for. */
@@ -316,30 +296,30 @@ export function createDlm(deps: DlmDeps): Dlm {
     directory.hearAll();
   }
 
-  async function every(ms: number, run: () => Promise<void> | void): Promise<void> {
-    for (;;) {
-      await sleep(clock, ms);
-      if (node.stopped) return;
-      await run();
-    }
-  }
+  const membership = linkMembership({
+    ...{ ics, clock, servicePid: deps.servicePid, apply },
+    onNewLife: () => {
+      stop();
+      outlive();
+    },
+  });
+
+  const every = (ms: number, work: () => Promise<void> | void): void =>
+    void repeat({ clock, ms, until: () => node.stopped }, work);
 
   return {
     async start() {
       await resuming.load();
       ics.serve(dlm, handlers, { inWorkMax: 1_024, queueMax: 100_000 });
       if (deps.setMap) router = linkRouter({ ...deps, setMap: deps.setMap });
-      await attach();
+      await membership.start();
       void node.followLease();
       void begin();
-      void every(silenceMs / 4, () => {
-        if (clock.nowMs() - heardMs >= silenceMs) return attach();
-      });
       if (deadlockMs > 0)
-        void every(deadlockMs / 2, () => {
+        every(deadlockMs / 2, () => {
           if (agent.waitsLong()) deadlocks.suspect();
         });
-      void every(sweepMs, () => {
+      every(sweepMs, () => {
         if (node.leased) agent.sessions.sweep();
         masters.sweep();
       });

@@ -1,7 +1,6 @@
 // Wires it together: which part serves which operation. The same code runs in a process of its own, hosted
 // with others, and in the simulator.
 import {
-  clms,
   fail,
   ipc,
   ipcKeyService,
@@ -10,16 +9,22 @@ import {
   parsePrincipal,
   type Reply,
   type ServiceEndpoint,
-  sameIncarnation,
   type View,
 } from '@ssi/contracts';
-import { createKeyCalls, createKeyRole, linkRouter, type RouterLink } from '@ssi/ics';
+import {
+  createKeyCalls,
+  createKeyRole,
+  linkMembership,
+  linkRouter,
+  type RouterLink,
+} from '@ssi/ics';
 import {
   type Clock,
   type Handlers,
   type Ics,
   type Log,
   refusals,
+  repeat,
   type ServedCall,
   sleep,
 } from '@ssi/ports';
@@ -31,9 +36,6 @@ import type { IdRecord, NameCache } from './ports.ts';
 import { rebuildReply } from './reign.ts';
 import { sessionMs } from './sessions.ts';
 
-const attachRetryMs = 100;
-/** Without a word of membership for this long it may have been restarted. */
-const silenceMs = 2_000;
 const sweepMs = 1_000;
 const retryMs = 20;
 /** In one answer, which the bus has to carry. */
@@ -65,7 +67,6 @@ export function createIpc(deps: IpcDeps): IpcService {
   const { ics, clock } = deps;
   const node = new LocalNode(ics.self.node);
   const startedMs = clock.nowMs();
-  let heardMs = Number.NEGATIVE_INFINITY;
   let router: RouterLink | undefined;
   const names = createKeyCalls({ name: ipcKeyService, ics, view: () => node.view });
 
@@ -102,7 +103,7 @@ export function createIpc(deps: IpcDeps): IpcService {
 
   const handlers: Handlers<typeof ipc> = {
     view: ({ view, self }) => {
-      apply(view, self);
+      membership.told(view, self);
       return ok();
     },
     nodedown: ({ dead }) => {
@@ -176,55 +177,40 @@ export function createIpc(deps: IpcDeps): IpcService {
   });
   function stop(): void {
     node.stopped = true;
+    membership.stop();
     role.close();
     router?.stop();
     deps.cache.close();
   }
 
   function apply(view: View, self: MemberId): void {
-    if (node.stopped) return;
-    if (node.self && !sameIncarnation(node.self.incarnation, self.incarnation)) {
-      stop();
-      outlive();
-      return;
-    }
-    heardMs = clock.nowMs();
     ics.setView(view, self);
     node.apply(view, self);
     role.told({ view, self });
     router?.self(self);
   }
 
-  async function attach(): Promise<void> {
-    const request = { service: ics.self.service, bootId: ics.self.bootId, pid: deps.servicePid };
-    while (!node.stopped) {
-      const reply = await ics.call(clms, 'attach', node.num, request, { timeoutMs: 1_000 });
-      if (reply.ok) return apply(reply.value.view, reply.value.self);
-      await sleep(clock, attachRetryMs);
-    }
-  }
+  const membership = linkMembership({
+    ...{ ics, clock, servicePid: deps.servicePid, apply },
+    onNewLife: () => {
+      stop();
+      outlive();
+    },
+  });
 
-  async function every(ms: number, run: () => Promise<void> | void): Promise<void> {
-    for (;;) {
-      await sleep(clock, ms);
-      if (node.stopped) return;
-      await run();
-    }
-  }
+  const every = (ms: number, work: () => Promise<void> | void): void =>
+    void repeat({ clock, ms, until: () => node.stopped }, work);
 
   return {
     async start() {
       ics.serve(ipc, handlers, { inWorkMax: 1_024, queueMax: 100_000 });
       if (deps.setMap) router = linkRouter({ ...deps, setMap: deps.setMap });
-      await attach();
+      await membership.start();
       const q = { bootId: ics.self.bootId };
       void untilTold(() =>
         active() ? nameserver.announce(node.num, q.bootId) : names.call(ipc, 'announce', q),
       );
-      void every(silenceMs / 4, () => {
-        if (clock.nowMs() - heardMs >= silenceMs) return attach();
-      });
-      void every(sweepMs, () => agent.sessions.sweep());
+      every(sweepMs, () => agent.sessions.sweep());
     },
     stop,
     outlived,

@@ -1,7 +1,6 @@
 // Wires the director together: which part serves which operation. The same code runs in a process of its own and in
 // the simulator. Every node has an instance; the view says which one directs.
 import {
-  clms,
   directorKey,
   type Failure,
   fail,
@@ -12,7 +11,7 @@ import {
   type ServiceEndpoint,
   type View,
 } from '@ssi/contracts';
-import { createKeyRole, linkRouter, type RouterLink } from '@ssi/ics';
+import { createKeyRole, linkMembership, linkRouter, type RouterLink } from '@ssi/ics';
 import { findService, serviceText } from '@ssi/lvs';
 import {
   type Clock,
@@ -21,16 +20,13 @@ import {
   type Log,
   type Random,
   refusals,
-  sleep,
+  repeat,
 } from '@ssi/ports';
 import { Counted } from './counted.ts';
 import { Director } from './director.ts';
 import { Instance } from './instance.ts';
 import type { Addresses, DataPlane, Prober, Sockets, TableStore } from './ports.ts';
 
-const attachRetryMs = 100;
-/** Without a word of membership for this long it may have been restarted. */
-const silenceMs = 2_000;
 /** A socket that listens is in its pool within about this time. */
 const socketsMs = 100;
 /** The director is told again, were something lost; what goes by counts is counted again. */
@@ -68,7 +64,6 @@ export function createLvs(deps: LvsDeps): LvsService {
   const instance = new Instance(deps);
   let view: View | undefined;
   let self: MemberId | undefined;
-  let heardMs = Number.NEGATIVE_INFINITY;
   let stopped = false;
   let router: RouterLink | undefined;
   let ended: Promise<boolean> = Promise.resolve(true);
@@ -103,7 +98,7 @@ export function createLvs(deps: LvsDeps): LvsService {
 
   const handlers: Handlers<typeof lvs> = {
     view: (q) => {
-      apply(q.view, q.self);
+      membership.told(q.view, q.self);
       return ok();
     },
     standDown: (q) => role.standDown(q),
@@ -169,8 +164,6 @@ export function createLvs(deps: LvsDeps): LvsService {
   }
 
   function apply(next: View, me: MemberId): void {
-    if (stopped) return;
-    heardMs = clock.nowMs();
     self = me;
     ics.setView(next, me);
     router?.self(me);
@@ -180,40 +173,27 @@ export function createLvs(deps: LvsDeps): LvsService {
     if (isNew && director.serves) director.plan();
   }
 
-  async function attach(): Promise<void> {
-    const request = { service: ics.self.service, bootId: ics.self.bootId, pid: deps.servicePid };
-    while (!stopped) {
-      const reply = await ics.call(clms, 'attach', own, request, { timeoutMs: 1_000 });
-      if (reply.ok) return apply(reply.value.view, reply.value.self);
-      await sleep(clock, attachRetryMs);
-    }
-  }
+  const membership = linkMembership({ ics, clock, servicePid: deps.servicePid, apply });
 
-  async function every(ms: number, work: () => Promise<void> | void): Promise<void> {
-    while (!stopped) {
-      await sleep(clock, ms);
-      if (!stopped) await work();
-    }
-  }
+  const every = (ms: number, work: () => Promise<void> | void): void =>
+    void repeat({ clock, ms, until: () => stopped }, work);
 
   return {
     async start() {
       await instance.load();
       ics.serve(lvs, handlers);
       if (deps.setMap) router = linkRouter({ ...deps, setMap: deps.setMap });
-      await attach();
+      await membership.start();
       log.info('attached', { self });
-      void every(silenceMs / 4, () => {
-        if (clock.nowMs() - heardMs >= silenceMs) return attach();
-      });
-      void every(socketsMs, tell);
-      void every(repeatMs, async () => {
+      every(socketsMs, tell);
+      every(repeatMs, async () => {
         await instance.share();
         director.look();
       });
     },
     async stop() {
       stopped = true;
+      membership.stop();
       router?.stop();
       role.close();
       await director.end(true);
