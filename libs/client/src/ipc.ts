@@ -8,8 +8,8 @@ import {
   type IpcStat,
   ok,
   type SemOp,
-  upMembers,
 } from '@ssi/contracts';
+import { homeNode } from './home-node.ts';
 import { IpcEnd, type OpenFlags, PosixQueue, PosixSemaphore } from './ipc-end.ts';
 import { type Answer, type GetOptions, IpcSession, type WaitOptions } from './ipc-session.ts';
 import type { ClientLink } from './link.ts';
@@ -31,14 +31,9 @@ export async function openIpc(
   views: ViewSource,
   options: IpcOptions = {},
 ): Answer<Ipc> {
-  const view = await views.refresh();
-  if (!view.ok) return view;
-  const up = upMembers(view.value).map((m) => m.num);
-  const node = options.node ?? link.seeds.find((num) => up.includes(num)) ?? up[0];
-  if (node === undefined) return fail('EHOSTUNREACH', 'no node of the cluster is UP');
-  if (!up.includes(node))
-    return fail('EHOSTDOWN', `node ${node} is not UP; UP are: ${up.join(' ')}`);
-  const opened = new Ipc(link, views, node, options.label);
+  const node = await homeNode(link, views, options.node);
+  if (!node.ok) return node;
+  const opened = new Ipc(link, views, node.value, options.label);
   const done = await opened.open();
   return done.ok ? ok(opened) : done;
 }

@@ -11,9 +11,9 @@ import {
   ok,
   type Reply,
   type RequestOf,
-  upMembers,
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
+import { homeNode } from './home-node.ts';
 import type { ClientLink } from './link.ts';
 import type { ViewSource } from './view-source.ts';
 
@@ -95,14 +95,9 @@ export async function openLockspace(
   name: string,
   options: LockspaceOptions = {},
 ): Promise<Reply<Lockspace>> {
-  const view = await views.refresh();
-  if (!view.ok) return view;
-  const up = upMembers(view.value).map((m) => m.num);
-  const node = options.node ?? link.seeds.find((num) => up.includes(num)) ?? up[0];
-  if (node === undefined) return fail('EHOSTUNREACH', 'no node of the cluster is UP');
-  if (!up.includes(node))
-    return fail('EHOSTDOWN', `node ${node} is not UP; UP are: ${up.join(' ')}`);
-  const opened = new Session(link, views, name, node, options);
+  const node = await homeNode(link, views, options.node);
+  if (!node.ok) return node;
+  const opened = new Session(link, views, name, node.value, options);
   const done = await opened.open(options.signal);
   return done.ok ? ok(opened) : done;
 }
