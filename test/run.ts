@@ -60,7 +60,7 @@ const vitest = (name: string, ...args: string[]): Phase => ({
 const quick: Phase[] = [
   tool('type check', 'node_modules/typescript/bin/tsc', '-b'),
   tool('lint', 'node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings'),
-  vitest('unit', 'libs', 'services', 'test/sim', 'test/scenarios', 'test/integration'),
+  vitest('unit', 'libs/', 'services/', 'test/sim', 'test/scenarios', 'test/integration'),
   vitest('end to end', 'test/e2e', '--no-file-parallelism'),
 ];
 /** What is too long for `npm test`, each with a script of its own. */
