@@ -177,7 +177,7 @@ export class Migrations {
     request: NegotiateRequest,
     call: ServedCall,
   ): Promise<Reply<NegotiateReply, 'EAGAIN' | 'ESTALE' | 'ENETDOWN'>> {
-    await this.forgetFormer(request.source.node, call.from.bootId, call.signal);
+    await this.forgetFormer(request, call);
     if (request.dryRun) return objections(this.parts, request).then((reasons) => ok({ reasons }));
     if (this.refused.has(request.moveId)) return fail('ESTALE', 'aborted before');
     const before = this.negotiating.get(request.moveId);
@@ -186,11 +186,19 @@ export class Migrations {
     return work as Promise<Reply<NegotiateReply, 'EAGAIN' | 'ESTALE' | 'ENETDOWN'>>;
   }
 
-  /** What a service reserved that has been restarted since: it knows nothing of it any more. */
-  private async forgetFormer(source: number, bootId: string, signal: AbortSignal): Promise<void> {
-    for (const t of this.targets.values())
-      if (t.state() === 'reserved' && t.record.peer.num === source && t.askedBy !== bootId)
-        if ((await t.abort(signal)).ok) await t.over;
+  /**
+   * What the source has given up, its word of that being on its way or never to come: by a restart, or since
+   * it asks anew for the same processes. What was reserved for it must not stand in its own way.
+   */
+  private async forgetFormer(request: NegotiateRequest, call: ServedCall): Promise<void> {
+    const again = request.dryRun ? [] : request.tasks.map((t) => t.pid);
+    for (const t of this.targets.values()) {
+      const unsettled = t.state() === 'reserved' || t.state() === 'destroying';
+      if (!unsettled || t.moveId === request.moveId || t.record.peer.num !== request.source.node)
+        continue;
+      if (t.askedBy !== call.from.bootId || again.some((pid) => t.pids.has(pid)))
+        if ((await t.abort(call.signal)).ok) await t.over;
+    }
   }
 
   private async reserve(

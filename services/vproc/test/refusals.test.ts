@@ -1,6 +1,7 @@
 // What bad or badly timed requests get, errno by errno, and that nothing of them stays.
 import assert from 'node:assert/strict';
 import { type RequestOf, vproc } from '@ssi/contracts';
+import { sleep } from '@ssi/ports';
 import { describe, test } from 'vitest';
 import { FakeCluster } from './fake-cluster.ts';
 import { assertLines } from './lines.ts';
@@ -62,6 +63,19 @@ describe('vproc: migrate refuses', () => {
     assert.equal(both.filter((r) => r.ok).length, 1, JSON.stringify(both));
     await c.clock.pass(500);
     assert.equal(c.copies(pid), 1);
+  });
+
+  test('a move that failed at its source is asked for again at once: the target is not in its own way', async () => {
+    const c = await started();
+    const pid = await run(c, {});
+    c.node(1).machine.failing.set('criu.dump', 1);
+    c.node(2).traps.set('move.target.destroying', () => sleep(c.clock, 50));
+    await refused(c, { pid }, 'ECANCELED', /injected/);
+    const moved = await c.clock.result(c.client.call(vproc, 'migrate', 1, { pid, to: 2, uid: 0 }));
+    assert(moved.ok, JSON.stringify(moved));
+    await c.clock.pass(500);
+    assert.equal(c.copies(pid), 1);
+    assert.equal(c.node(2).machine.images.size, 0);
   });
 
   test('EPINNED: not by its owner, but by root with force', async () => {
