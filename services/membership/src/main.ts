@@ -16,6 +16,9 @@ import { createMembership } from './service.ts';
 import { takeTurn } from './standby.ts';
 import { timing } from './timing.ts';
 
+/** The caretaker may just be starting; an engine kills a container 10 s after it told it to stop. */
+const heirWaitMs = 4_000;
+
 const env = readConfig(process.env);
 const clock = systemClock();
 const random = systemRandom();
@@ -30,15 +33,6 @@ const end = (status: number): void => {
   // Lines on their way out first.
   setImmediate(() => process.exit(status));
 };
-
-const turn = await takeTurn({
-  name: `ssi-membership-${env.cluster}-${env.num}`,
-  script: fileURLToPath(import.meta.url),
-  clock,
-  log,
-  onEnd: () => process.exit(0),
-  ...(env.standby === 'caretaker' ? { onWaiting: () => process.exit(0) } : {}),
-});
 
 const credential = credentialOf(process.env, 'clms');
 if (!credential.ok) {
@@ -71,6 +65,16 @@ const telemetry = await startTelemetry({
   otlpEndpoint: process.env.OTEL_EXPORTER_OTLP_ENDPOINT,
   sample: env.sample,
   store: natsSpanStore(nats, env.cluster),
+});
+
+// All that takes long is done by now: from here a node's lease runs while it waits for this process.
+const turn = await takeTurn({
+  name: `ssi-membership-${env.cluster}-${env.num}`,
+  script: fileURLToPath(import.meta.url),
+  clock,
+  log,
+  onEnd: () => process.exit(0),
+  ...(env.standby === 'caretaker' ? { onWaiting: () => process.exit(0) } : {}),
 });
 
 // Known to the router, this service is reached directly too: with the broker away everything local goes on.
@@ -129,10 +133,16 @@ log.info('membership runs', { tcpPort, heartbeats: heartbeats.ports });
 if (env.standby === 'own') turn.keepStandby();
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
-  process.once(signal, () => {
-    if (env.standby !== 'elsewhere') turn.end();
+  process.once(signal, async () => {
+    // Replaced, container and all: whoever goes on must be there, and finds the ports free.
+    if (env.standby === 'elsewhere') await turn.heir(heirWaitMs);
+    else turn.end();
     membership.stop();
-    void telemetry.stop().then(() => end(0));
+    router.stop();
+    await heartbeats.close();
+    if (env.standby === 'elsewhere') turn.pass();
+    await telemetry.stop();
+    end(0);
   });
 const reason = await membership.ended;
 if (reason !== undefined) {

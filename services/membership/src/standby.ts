@@ -1,7 +1,7 @@
 // A warm second process: of the membership processes of a node one is active, which is whoever holds
-// an abstract socket; the others are loaded and wait on it. When the active one is killed its socket
-// closes within a millisecond and a waiting one goes on in the same life, long before the node's lease
-// runs out: starting a process first would take as long as the lease. [unix(7): abstract sockets]
+// an abstract socket; the others are loaded, connected to the bus, and wait on it. When the active one is
+// killed its socket closes within a millisecond and a waiting one goes on in the same life, long before the
+// node's lease runs out: starting a process first would take as long as the lease. [unix(7): abstract sockets]
 import { spawn } from 'node:child_process';
 import { connect, createServer, type Server } from 'node:net';
 import type { Clock, Log } from '@ssi/ports';
@@ -15,6 +15,10 @@ export interface Turn {
   keepStandby(): void;
   /** The waiting ones end, and nobody takes over. */
   end(): void;
+  /** Resolves when one waits to go on, or after `maxMs`. */
+  heir(maxMs: number): Promise<void>;
+  /** One of those that wait goes on. */
+  pass(): void;
 }
 
 /** Resolves when it is this process's turn. `onEnd`: the active one was told to stop for good. */
@@ -68,6 +72,7 @@ function turn(
   q: { script: string; clock: Clock; log: Log; onWaiting?: () => void },
 ): Turn {
   const waiting = new Set<import('node:net').Socket>();
+  const heard: (() => void)[] = [];
   let over = false;
   /** One that was started here and lives: it may take long to load where the machine is busy. */
   let started = false;
@@ -77,6 +82,7 @@ function turn(
     socket.on('close', () => waiting.delete(socket));
     socket.resume();
     q.onWaiting?.();
+    for (const told of heard.splice(0)) told();
   });
   const look = (): void => {
     if (over) return;
@@ -104,6 +110,17 @@ function turn(
       over = true;
       for (const socket of waiting) socket.end('end\n');
       server.close();
+    },
+    heir: (maxMs) =>
+      new Promise((done) => {
+        if (waiting.size > 0) return done();
+        heard.push(done);
+        q.clock.after(maxMs, done);
+      }),
+    pass() {
+      over = true;
+      server.close();
+      for (const socket of waiting) socket.destroy();
     },
   };
 }

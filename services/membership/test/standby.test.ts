@@ -29,3 +29,13 @@ test('CLMS: standby: a caretaker learns that another one waits, and only then', 
   caretaker.end();
   await ended.promise;
 });
+
+test('CLMS: standby: one that ends passes its turn to the one that waits, once it is there', async () => {
+  const name = `ssi-turn-${systemRandom().hex(4)}`;
+  const first = await takeTurn(ask(name));
+  const heir = first.heir(60_000);
+  const second = takeTurn(ask(name));
+  await heir;
+  first.pass();
+  (await second).end();
+});
