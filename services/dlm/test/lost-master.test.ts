@@ -7,6 +7,7 @@ import { Agent, type AgentDeps } from '../src/agent.ts';
 import { Homes } from '../src/homes.ts';
 import { Lives, startsMax } from '../src/lives.ts';
 import { LocalNode } from '../src/local-node.ts';
+import type { ReleaseRequest } from '../src/masters.ts';
 import { until } from './cluster.ts';
 
 const life = startsMax + 1;
@@ -43,16 +44,20 @@ function agentOfNode1() {
     ...{ mastered: () => {}, isMaster: () => undefined, forgetting: () => undefined },
   });
   const asked: Asked[] = [];
+  const released: ReleaseRequest[] = [];
   const agent = new Agent({
     ...{ node, homes, deadlockMs: 60_000, ended: () => {} },
     ask: (to, q) => new Promise((answer) => asked.push({ to, q, answer })),
-    release: async () => ok({}),
+    release: async (_to, q) => {
+      released.push(q);
+      return ok({});
+    },
   });
   node.onGone((num) => agent.masterLost(num));
   agent.sessions.open({ session });
   const q = { session, ref: 1, op: 1, lockspace: 'ls', resource: 'r', mode: 'EX' as const };
   const reply = agent.lock(q, new AbortController().signal);
-  return { node, homes, agent, asked, reply };
+  return { node, homes, agent, asked, released, reply };
 }
 
 test('a grant on its way from a master that is lost is not taken: the next master is asked', async () => {
@@ -79,6 +84,18 @@ test('a grant that is told is held from that moment on: a master that comes next
   expect(agent.held(key)).toMatchObject([{ lkid, mode: 'EX' }]);
   asked[0]?.answer(ok({ state: 'queued' }));
   expect(await reply).toMatchObject({ ok: true });
+});
+
+test('an asking that was on its way when the refusal came is taken back: to its master it is a new lock', async () => {
+  const { agent, asked, released, reply } = agentOfNode1();
+  await until('it asks', () => asked.length === 1);
+  const { lkid, op } = asked[0]?.q ?? { lkid: 0, op: 0 };
+  const refused = { state: 'refused' as const, errno: 'ETIMEDOUT' as const, detail: '' };
+  agent.told({ life, lkid, op, outcome: refused }, 2);
+  asked[0]?.answer(ok({ state: 'queued' }));
+  expect(await reply).toMatchObject({ ok: false, errno: 'ETIMEDOUT' });
+  expect(released).toMatchObject([{ lkid, force: true }]);
+  expect(agent.size).toBe(0);
 });
 
 test('lives: the newest word counts, however late an older one comes; a death ends all of that boot', () => {
