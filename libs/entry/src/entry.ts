@@ -2,7 +2,14 @@
 // What is the service's own stays in its main.ts. (membership begins otherwise: two processes take turns.)
 import type { ServiceEndpoint } from '@ssi/contracts';
 import { createEndpoint, credentialOf, type Endpoint } from '@ssi/ics';
-import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@ssi/linux';
+import {
+  goFirst,
+  jsonLog,
+  keepCompiledCode,
+  keepHealthFile,
+  systemClock,
+  systemRandom,
+} from '@ssi/linux';
 import type { Clock, Log, Random } from '@ssi/ports';
 import { natsSpanStore, startTelemetry, type Telemetry } from '@ssi/telemetry';
 import type { z } from 'zod';
@@ -22,6 +29,8 @@ export interface Entry<Env extends ServiceEnvironment> {
   /** Where this service is reached directly, for the node map; empty: by the bus only. */
   readonly tcp: ServiceEndpoint['tcp'];
   readonly telemetry: Telemetry;
+  /** The service serves: it is said, and from now on SSI_HEALTH_FILE stays young. */
+  ready(detail?: Readonly<Record<string, unknown>>): void;
   /**
    * On SIGTERM and SIGINT: `stop`, then what is open of telemetry and bus, then exit 0. Once: a second
    * signal is not heard, since what ends in good order must not be cut short.
@@ -81,6 +90,10 @@ export async function enter<Env extends ServiceEnvironment>(q: {
   return {
     ...{ env, clock, random, log, addresses, endpoint, telemetry, giveUp },
     tcp: tcpPort === 0 ? [] : addresses.map((host) => ({ host, port: tcpPort })),
+    ready(detail) {
+      keepHealthFile(env.SSI_HEALTH_FILE);
+      log.info('ready', { tcpPort, ...detail });
+    },
     stopWith(stop) {
       let stopping = false;
       for (const signal of ['SIGTERM', 'SIGINT'] as const)

@@ -9,6 +9,8 @@ export const serviceEnvironment = z.object({
   SSI_NATS: z.string(),
   /** Comma list, one address for each interconnect, best first. */
   SSI_ADDRESSES: z.string().default('127.0.0.1'),
+  /** Kept young while the service works, for health checks. */
+  SSI_HEALTH_FILE: z.string().optional(),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
   /** Part of the ordinary traces that is kept, 0..1. */
   SSI_TRACE_SAMPLE: z.coerce.number().min(0).max(1).default(sampleDefault),

@@ -1,6 +1,9 @@
 // The entry as a process of its own: what it ends with, and that it ends in good order.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { hasNatsServer, startNatsServer } from '../../ports/test/nats-server.ts';
@@ -42,9 +45,13 @@ describe('the process of a service', () => {
     const nats = await startNatsServer();
     try {
       let asked = false;
-      const { code, text } = await run({ SSI_NODE: '1', SSI_NATS: nats.url }, (soFar, pid) => {
+      const health = join(mkdtempSync(join(tmpdir(), 'ssi-entry-')), 'health');
+      const env = { SSI_NODE: '1', SSI_NATS: nats.url, SSI_HEALTH_FILE: health };
+      const { code, text } = await run(env, (soFar, pid) => {
         if (asked || !soFar.includes('ready')) return;
         asked = true;
+        expect(existsSync(health)).toBe(true);
+        rmSync(dirname(health), { recursive: true });
         process.kill(pid, 'SIGTERM');
         process.kill(pid, 'SIGTERM');
       });

@@ -3,4 +3,4 @@ import { enter, serviceEnvironment } from '../src/index.ts';
 
 const entry = await enter({ name: 'dlm', environment: serviceEnvironment });
 entry.stopWith(() => entry.log.info('stopping'));
-entry.log.info('ready', { port: entry.tcp[0]?.port });
+entry.ready();

@@ -3,6 +3,7 @@ export { announceAddress, type Link, whoHasAddress } from './arp.ts';
 export { systemClock } from './clock.ts';
 export { keepCompiledCode } from './compiled-code.ts';
 export { errnoName, errnoOf } from './errno-name.ts';
+export { keepHealthFile } from './health-file.ts';
 export { jsonLog } from './log.ts';
 export { goFirst } from './priority.ts';
 export { systemRandom } from './random.ts';

@@ -18,7 +18,7 @@ const entry = await enter({
   localSocket: (env) => env.SSI_STATE_DIR && `${env.SSI_STATE_DIR}/dlm.sock`,
 });
 const { clock, log, tcp } = entry;
-const { ics, setMap, tcpPort } = entry.endpoint;
+const { ics, setMap } = entry.endpoint;
 const dlm = createDlm({
   ...{ ics, clock, log, tcp, setMap },
   tokens: fileTokenRecord(`${entry.env.SSI_NODE_DIR}/dlm`),
@@ -29,4 +29,4 @@ const dlm = createDlm({
 entry.stopWith(() => dlm.stop());
 void dlm.outlived.then(() => entry.giveUp('the life of the node is over, and with it this one'));
 await dlm.start();
-log.info('ready', { tcpPort });
+entry.ready();

@@ -38,4 +38,4 @@ entry.stopWith(async () => {
   await bridge?.value.close();
 });
 await router.start();
-log.info('ready', { tcpPort, addresses });
+entry.ready({ addresses });

@@ -19,7 +19,7 @@ const entry = await enter({
   localSocket: (env) => env.SSI_STATE_DIR && `${env.SSI_STATE_DIR}/ipc.sock`,
 });
 const { clock, log, tcp } = entry;
-const { ics, setMap, tcpPort } = entry.endpoint;
+const { ics, setMap } = entry.endpoint;
 const { SSI_CLUSTER: cluster, SSI_REDIS: url, SSI_NODE_DIR: nodeDir } = entry.env;
 const ipc = createIpc({
   ...{ ics, clock, log, tcp, setMap },
@@ -30,4 +30,4 @@ const ipc = createIpc({
 entry.stopWith(() => ipc.stop());
 void ipc.outlived.then(() => entry.giveUp('the life of the node is over, and with it this one'));
 await ipc.start();
-log.info('ready', { tcpPort });
+entry.ready();

@@ -21,7 +21,7 @@ const entry = await enter({
   }),
 });
 const { clock, random, log, tcp, addresses, env } = entry;
-const { ics, setMap, tcpPort } = entry.endpoint;
+const { ics, setMap } = entry.endpoint;
 const tools = fileURLToPath(new URL('../../../.tools/bin', import.meta.url));
 const nft = [`${tools}/nft`];
 const service = createLvs({
@@ -49,4 +49,4 @@ const service = createLvs({
 });
 entry.stopWith(() => service.stop());
 await service.start();
-log.info('ready', { tcpPort });
+entry.ready();

@@ -36,6 +36,8 @@ export interface Config {
   readonly fence: string | undefined;
   readonly script: string | undefined;
   readonly standby: Standby;
+  /** Kept young while this node is UP, for health checks. */
+  readonly healthFile: string | undefined;
   /** Part of the ordinary traces that is kept, 0..1. */
   readonly sample: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -109,6 +111,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     fence: env.SSI_FENCE || undefined,
     script: env.SSI_NODEDOWN_SCRIPT || undefined,
     standby,
+    healthFile: env.SSI_HEALTH_FILE || undefined,
     sample,
     logLevel: level,
   };

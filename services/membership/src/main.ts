@@ -3,7 +3,14 @@
 import { fileURLToPath } from 'node:url';
 import { eventSubject } from '@ssi/contracts';
 import { createEndpoint, credentialOf, linkRouter } from '@ssi/ics';
-import { goFirst, jsonLog, keepCompiledCode, systemClock, systemRandom } from '@ssi/linux';
+import {
+  goFirst,
+  jsonLog,
+  keepCompiledCode,
+  keepHealthFile,
+  systemClock,
+  systemRandom,
+} from '@ssi/linux';
 import { openJetStreamKv } from '@ssi/stores';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { openDisk } from './adapters/disk.file.ts';
@@ -130,6 +137,7 @@ const membership = await createMembership({
   onMember: router.self,
 });
 log.info('membership runs', { tcpPort, heartbeats: heartbeats.ports });
+keepHealthFile(env.healthFile, () => membership.lifeState() === 'UP');
 if (env.standby === 'own') turn.keepStandby();
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)

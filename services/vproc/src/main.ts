@@ -23,7 +23,7 @@ const entry = await enter({
   }),
 });
 const { env, clock, random, log, tcp } = entry;
-const { ics, streams, setMap, tcpPort } = entry.endpoint;
+const { ics, streams, setMap } = entry.endpoint;
 const nodeDir = env.SSI_NODE_DIR;
 const toolsDir = fileURLToPath(new URL('../../../.tools', import.meta.url));
 const failpoint = armedFailpoints(env.SSI_FAILPOINTS, { nodeDir, clock });
@@ -63,4 +63,4 @@ entry.stopWith(async () => {
   await machine?.close();
 });
 await vproc.start();
-log.info('serving', { tcpPort });
+entry.ready();

@@ -12,7 +12,6 @@ import {
   nodeExec,
   serviceExec,
 } from '../up/container.ts';
-import { healthOf } from '../up/container-health.ts';
 
 export const define: Define = (command, shell) => {
   const name = shell.io.env.SSI_CLUSTER ?? 'ssi';
@@ -58,17 +57,4 @@ export const define: Define = (command, shell) => {
       ),
     );
   }
-
-  const health = command
-    .command('health')
-    .description('0: what this container is for works')
-    .argument('<what>', `otlp, node, ${containerServices.join(', ')}`);
-  health.action(
-    shell.act(async (what: string) => {
-      const reply = await healthOf(name, own, what);
-      if (!reply.ok) return shell.fail(health, what, reply);
-      shell.out(`${reply.value}\n`);
-      return exitCode.ok;
-    }),
-  );
 };

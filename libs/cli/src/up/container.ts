@@ -20,7 +20,7 @@ import { issueFirst, issueUser, nodeUser, usersPath } from '../security/authorit
 import { nodeCredentials, userCredential, writeCredential } from '../security/holder.ts';
 import { writeNatsConfig, writeRedisConfig } from './bus.ts';
 import { writeClusterFile } from './cluster.ts';
-import { projectDir, tool } from './host.ts';
+import { compileCache, projectDir, tool } from './host.ts';
 import { nodeDir, serviceEnv } from './node.ts';
 
 export const containerServices = [
@@ -75,7 +75,7 @@ export async function initContainers(name: string, nodes: number): Promise<Reply
 /**
  * A folder for each container of `compose.yaml`, to be mounted as its cluster's folder: the cluster's file,
  * the keys of its service, and a person's. A node's own person operates, for `docker compose exec`; the
- * others look, for health checks. vproc works in the node's files, so the two have one folder.
+ * others look. vproc works in the node's files, so the two have one folder.
  */
 async function layOut(cluster: ClusterFile, dir: string, nums: readonly number[]): Promise<void> {
   const person = (name: string, role: 'read' | 'operate') =>
@@ -144,7 +144,10 @@ export function serviceExec(
 ): Reply<Exec, 'ENOENT'> {
   const programs = programsGroup();
   if (!programs.ok) return programs;
-  const env = envOf(cluster, num, programs.value, { SSI_STANDBY: 'elsewhere' });
+  const env = envOf(cluster, num, programs.value, {
+    SSI_STANDBY: 'elsewhere',
+    SSI_HEALTH_FILE: `${clusterDir(cluster.name)}/health-${service}`,
+  });
   if (service !== 'vproc')
     return ok({
       file: process.execPath,
@@ -156,7 +159,7 @@ export function serviceExec(
   return ok({
     file: tool('ssi-enter'),
     args: [...[projectDir, at, '--', inside(process.execPath)], `${at}/services/vproc/src/main.ts`],
-    env,
+    env: { ...env, NODE_COMPILE_CACHE: inside(compileCache) },
   });
 }
 
@@ -168,6 +171,7 @@ const envOf = (
 ): NodeJS.ProcessEnv =>
   serviceEnv(cluster, clusterDir(cluster.name), num, {
     ...more,
+    NODE_COMPILE_CACHE: compileCache,
     SSI_NODE_DIR: nodeDir(cluster.name),
     SSI_CGROUP: programs,
     SSI_ADDRESSES: ownAddresses().join(','),
