@@ -1,11 +1,11 @@
 // OpenSSI's libcluster by its own names, on top of the handle: what a program written for OpenSSI looks
 // for first. Each is one call of `Ssi`. [OpenSSI libcluster, section 3ssi]
-import { existsSync, readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { type ExitStatus, fail, ok, type Reply } from '@ssi/contracts';
 import type { ActorDefinition, ActorRef } from './actor/define.ts';
 import type { ClusterEvent } from './events.ts';
 import type { NodeInfo, Ssi } from './handle.ts';
+import { isOnNode } from './own-process.ts';
 
 /** One node's number, name, state, incarnation and services. ENOENT: never seen. [clusternode_info(3ssi)] */
 export async function clusternodeInfo(ssi: Ssi, num: number): Promise<Reply<NodeInfo>> {
@@ -13,17 +13,6 @@ export async function clusternodeInfo(ssi: Ssi, num: number): Promise<Reply<Node
   if (!nodes.ok) return nodes;
   const found = nodes.value.find((n) => n.num === num);
   return found ? ok(found) : fail('ENOENT', `no node ${num} in this cluster`);
-}
-
-const nodeDirs = '/run/ssi/node';
-
-/** A guard's socket is there where a node's own services are, and nowhere else. */
-function isOnNode(): boolean {
-  try {
-    return readdirSync(nodeDirs).some((name) => existsSync(`${nodeDirs}/${name}/guard.sock`));
-  } catch {
-    return false;
-  }
 }
 
 /**

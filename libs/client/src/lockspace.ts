@@ -15,6 +15,7 @@ import {
 import { sleep } from '@ssi/ports';
 import { homeNode } from './home-node.ts';
 import type { ClientLink } from './link.ts';
+import { ownPid } from './own-process.ts';
 import type { ViewSource } from './view-source.ts';
 
 export interface LockspaceOptions {
@@ -22,6 +23,8 @@ export interface LockspaceOptions {
   readonly node?: number;
   /** For people: who this is. */
   readonly label?: string;
+  /** Process of the cluster that the locks belong to: they go when it ends. Absent: this one, where it is one. */
+  readonly pid?: number;
   /** Transaction of its locks, where they name none themselves. */
   readonly xid?: string;
   /** Ends the opening: ECANCELED. */
@@ -113,7 +116,7 @@ class Session implements Lockspace {
   readonly node: number;
   readonly #link: ClientLink;
   readonly #id: string;
-  readonly #label: string | undefined;
+  readonly #who: { readonly pid?: number; readonly label?: string };
   readonly #xid: string | undefined;
   readonly #lost = new AbortController();
   readonly #watch: { stop(): void };
@@ -132,12 +135,12 @@ class Session implements Lockspace {
     views: ViewSource,
     name: string,
     node: number,
-    { label, xid }: LockspaceOptions,
+    { label, pid = ownPid(), xid }: LockspaceOptions,
   ) {
     this.#link = link;
     this.name = name;
     this.node = node;
-    this.#label = label;
+    this.#who = { ...(label !== undefined && { label }), ...(pid !== undefined && { pid }) };
     this.#xid = xid;
     this.#id = [...crypto.getRandomValues(new Uint8Array(8))]
       .map((byte) => byte.toString(16).padStart(2, '0'))
@@ -155,7 +158,7 @@ class Session implements Lockspace {
     const endMs = clock.nowMs() + openMs;
     const request: RequestOf<typeof dlm.ops.asts> = {
       ...{ session: this.#id, open: true, after: 0 },
-      ...(this.#label !== undefined && { label: this.#label }),
+      ...this.#who,
     };
     for (;;) {
       const sentMs = clock.nowMs();
@@ -218,7 +221,7 @@ class Session implements Lockspace {
       if (sentMs >= this.#keptMs + this.#sessionMs) return; // `follow` says so
       const reply = await ics.call(dlm, 'resume', this.node, {
         session: this.#id,
-        ...(this.#label !== undefined && { label: this.#label }),
+        ...this.#who,
         locks: locks.slice(at, at + resumeMax),
         more: at + resumeMax < locks.length,
       });

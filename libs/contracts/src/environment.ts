@@ -30,6 +30,7 @@ export const variables = {
   NAME: 'name of the node',
   NATS: 'URL of the bus',
   NODE: 'number of the node',
+  HEALTH_FILE: 'file that a service keeps young while it works, for health checks',
   KEY_SERVICES: 'key services that this node can run, with commas',
   NODEDOWN_SCRIPT: 'command that runs as the last nodedown step',
   NODE_DIR: "folder of the node's guard, streams and images",

@@ -78,7 +78,7 @@ export const vproc = defineContract('vproc', 1, {
     timeoutMs: 10_000,
   }),
   where: rpc({
-    callers: ['read'],
+    callers: ['read', 'dlm'],
     summary:
       'Asked of the origin: where the process executes. ESRCH: no such process; EREMCHG: that node is its origin now. An exited process that nobody waited for is still found.',
     request: z.object({ pid }),
@@ -110,7 +110,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['actor.signal'],
   }),
   wait: rpc({
-    callers: ['read', 'vproc'],
+    callers: ['read', 'vproc', 'dlm'],
     summary:
       'Asked of the origin: waits for the end of a process and takes its status (a second wait gets ECHILD after `reap`). EAGAIN with noHang: still runs. If its node died: signal SIGKILL, reason EHOSTDOWN.',
     request: z.object({ pid, reap: z.boolean(), noHang: z.boolean().optional() }),

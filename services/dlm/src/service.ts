@@ -27,6 +27,7 @@ import { Homes } from './homes.ts';
 import { startsMax } from './lives.ts';
 import { LocalNode } from './local-node.ts';
 import { Masters, type ReleaseRequest } from './masters.ts';
+import { Owners } from './owners.ts';
 import type { SessionRecord, TokenRecord } from './ports.ts';
 import { Recovery } from './recovery.ts';
 import { Resuming } from './resuming.ts';
@@ -106,6 +107,11 @@ export function createDlm(deps: DlmDeps): Dlm {
     ended: (session) => resuming.ended(session),
     ask: (to, q) => (own(to) ? masters.ask(q, to) : ics.call(dlm, 'ask', to, q)),
   });
+  const owners = new Owners(
+    node,
+    (pid) => agent.sessions.hasOf(pid),
+    (pid) => agent.sessions.exited(pid),
+  );
   const deadlocks = new DeadlockSearch({ node, masters, release });
   const recovery: Recovery = new Recovery(node, { masters, directory, agent, homes });
 
@@ -208,6 +214,7 @@ export function createDlm(deps: DlmDeps): Dlm {
       if (found && !found.ok) return found;
       const session = found?.value ?? agent.sessions.get(q.session);
       if (!session) return fail('ESRCH', 'the session is over: its locks are lost');
+      if (q.open) owners.watch(q.pid);
       const blocking = q.open ? [] : await agent.sessions.wait(session, q.after, call.signal);
       if (agent.sessions.get(q.session) !== session)
         return fail('ESRCH', 'the session is over: its locks are lost');
@@ -219,6 +226,7 @@ export function createDlm(deps: DlmDeps): Dlm {
         return fail('ESRCH', 'the session is over: its locks are lost');
       const session = agent.sessions.open(q);
       if (!session.ok) return session;
+      owners.watch(q.pid);
       // What is resumed later than that was told to others as lost.
       if (resuming.expects(q.session)) agent.resume(session.value, q.locks);
       if (!q.more) resuming.has(q.session);

@@ -108,6 +108,10 @@ export class Sessions {
     this.#over(session);
   }
 
+  hasOf(pid: number): boolean {
+    return [...this.#sessions.values()].some((s) => s.who.pid === pid);
+  }
+
   /** The process it belonged to has ended. */
   exited(pid: number): void {
     for (const session of [...this.#sessions.values()])

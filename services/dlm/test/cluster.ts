@@ -1,6 +1,15 @@
 // Lock managers of some nodes in one process, on the memory bus, with a membership that the test plays:
 // views are told in whatever order and delay a test wants, and nodedown steps are called as CLMS does.
-import { clms, dlm, type MemberId, ok, type RequestOf, type View } from '@ssi/contracts';
+import {
+  clms,
+  dlm,
+  fail,
+  type MemberId,
+  ok,
+  type RequestOf,
+  type View,
+  vproc,
+} from '@ssi/contracts';
 import { createIcs, type IcsEndpoint, MemoryBus } from '@ssi/ics';
 import { type Clock, noLog, seededRandom } from '@ssi/ports';
 import {
@@ -40,6 +49,8 @@ export class Cluster {
   /** Operations that left each node, from its lock manager to others. */
   readonly sent: string[] = [];
   leaseMs = 60_000;
+  /** Programs of the cluster, by pid: what wakes who waits for their end. */
+  readonly programs = new Map<number, PromiseWithResolvers<void>>();
   /** Whether lock managers wait for the clients of their former life. */
   keepsSessions = false;
 
@@ -91,8 +102,24 @@ export class Cluster {
       },
       confirm: () => ok({ transid: this.transid, leaseMs: this.leaseMs }),
     });
+    this.#serveVproc(num);
     const records = { tokens: memoryTokenRecord(), sessions: memorySessionRecord() };
     this.nodes.set(num, { membership, ...records, ...(await this.#startDlm(num, records)) });
+  }
+
+  /** What a lock manager asks of vproc. */
+  #serveVproc(num: number): void {
+    this.endpoint(num, 'vproc').serve(vproc, {
+      where: ({ pid }) => {
+        const ids = { ppid: 0, pgid: pid, sid: pid, tids: [], kind: 'native' as const };
+        const entry = { pid, ...ids, node: num, hop: 0, phase: 'live' as const };
+        return this.programs.has(pid) ? ok({ entry }) : fail('ESRCH', `no process ${pid}`);
+      },
+      wait: async ({ pid }) => {
+        await this.programs.get(pid)?.promise;
+        return ok({ pid, code: 0, signal: null });
+      },
+    });
   }
 
   async #startDlm(num: number, { tokens, sessions }: Pick<Node, 'tokens' | 'sessions'>) {
