@@ -4,7 +4,11 @@ import {
   lsConvertWait,
   lsLock,
   lsLockWait,
+  lsPurge,
   lsUnlock,
+  lsUnlockWait,
+  openRanges,
+  releaseLockspace,
   withLock,
 } from '@ssi/client';
 import type { Reply } from '@ssi/contracts';
@@ -120,5 +124,60 @@ describe('locks: the client', () => {
       errno: 'EAGAIN',
     });
     await Promise.all([a.close(), again.close(), c.close()]);
+  });
+});
+
+describe('locks: the client: owners, trees, ranges', () => {
+  test('a lockspace with locks is released by force only; a PERSISTENT lock is adopted, or purged', async () => {
+    const a = value(await createLockspace(cluster.ssi, 'left', { node: 1 }));
+    value(await lsLockWait(a, 'kept', 'EX', { flags: ['PERSISTENT'] }));
+    expect(await releaseLockspace(a)).toMatchObject({ errno: 'EBUSY' });
+    value(await releaseLockspace(a, true));
+    const b = value(await createLockspace(cluster.ssi, 'left', { node: 1 }));
+    const [left] = value(await cluster.ssi.locks('left')).resources;
+    expect(left?.granted[0]?.orphan).toBe(true);
+    const adopted = value(await lsLockWait(b, 'kept', 'EX', { flags: ['ORPHAN'] }));
+    value(await lsUnlockWait(b, adopted));
+    value(await lsLockWait(b, 'kept', 'EX', { flags: ['PERSISTENT'] }));
+    await b.close();
+    const c = value(await createLockspace(cluster.ssi, 'left', { node: 2 }));
+    expect(value(await lsPurge(c))).toBe(0);
+    expect(value(await lsPurge(c, 1))).toBe(1);
+    value(await releaseLockspace(c));
+  });
+
+  test('two transactions that wait for each other: one gets EDEADLK, the other both locks', async () => {
+    const a = value(await createLockspace(cluster.ssi, 'test', { node: 1, xid: 'a' }));
+    const b = value(await createLockspace(cluster.ssi, 'test', { node: 2, xid: 'b' }));
+    const own = [value(await a.lock('left', 'EX')), value(await b.lock('right', 'EX'))];
+    const [x, y] = [a.lock('right', 'EX'), b.lock('left', 'EX')];
+    const first = await Promise.race([
+      x.then((r) => [r, a, own[0]] as const),
+      y.then((r) => [r, b, own[1]] as const),
+    ]);
+    expect(first[0]).toMatchObject({ errno: 'EDEADLK' });
+    if (first[2]) value(await first[1].unlock(first[2]));
+    expect([await x, await y].filter((r) => r.ok)).toHaveLength(1);
+    await Promise.all([a.close(), b.close()]);
+  });
+
+  test('byte ranges of two owners, and a lock under another', async () => {
+    const a = value(await createLockspace(cluster.ssi, 'test', { node: 1 }));
+    const b = value(await createLockspace(cluster.ssi, 'test', { node: 3 }));
+    const x = value(await openRanges(a, 'file', { xid: 'p1' }));
+    const y = value(await openRanges(b, 'file', { ofd: true }));
+    value(await x.set({ type: 'write', start: 0, length: 100 }));
+    const wish = { type: 'read', start: 50, length: 0 } as const;
+    expect(await y.set(wish, { noqueue: true })).toMatchObject({ errno: 'EAGAIN' });
+    expect(value(await y.test(wish))).toMatchObject({ type: 'write', start: 0, length: 100 });
+    const waits = y.set(wish);
+    value(await x.set({ type: 'none', start: 50, length: 50 }));
+    value(await waits);
+    value(await x.close());
+    const top = value(await a.lock('top', 'CR'));
+    value(await a.lock('leaf', 'EX', { parent: top }));
+    expect(await a.unlock(top)).toMatchObject({ errno: 'EBUSY' });
+    value(await a.unlock(top, { force: true }));
+    await Promise.all([a.close(), b.close()]);
   });
 });

@@ -57,6 +57,7 @@ export {
   lsLockWait,
   lsPurge,
   lsUnlock,
+  lsUnlockWait,
   releaseLockspace,
   withLock,
 } from './libdlm.ts';
@@ -74,4 +75,10 @@ export type {
 } from './lockspace.ts';
 export type { OutputCursor } from './output-cursor.ts';
 export { outputCursor } from './output-cursor.ts';
+export {
+  openRanges,
+  type RangeOptions,
+  type RangeOwner,
+  type RangeOwnerOptions,
+} from './ranges.ts';
 export { createSsi, hasExited } from './ssi.ts';

@@ -1,6 +1,6 @@
 // libdlm by its own names, on top of the handle: what a program written for it looks for first.
 // [libdlm: dlm_create_lockspace(3), dlm_ls_lock(3), dlm_ls_unlock(3)]
-import type { LockMode, Reply } from '@ssi/contracts';
+import { fail, type LockMode, ok, type Reply } from '@ssi/contracts';
 import type { Ssi } from './handle.ts';
 import type { Lock, LockOptions, Lockspace, LockspaceOptions, UnlockOptions } from './lockspace.ts';
 
@@ -11,8 +11,13 @@ export const createLockspace = (
   options?: LockspaceOptions,
 ): Promise<Reply<Lockspace>> => ssi.lockspace(name, options);
 
-/** Gives all locks up. [dlm_release_lockspace(3)] */
-export const releaseLockspace = (ls: Lockspace): Promise<void> => ls.close();
+/** EBUSY: locks are held or waited for; with `force` they are given up. [dlm_release_lockspace(3)] */
+export async function releaseLockspace(ls: Lockspace, force = false): Promise<Reply<undefined>> {
+  if (ls.size > 0 && !force)
+    return fail('EBUSY', `${ls.size} locks are left in ${ls.name}: give them up, or use force`);
+  await ls.close();
+  return ok();
+}
 
 /** Asks and goes on; `ast` is told the outcome. [dlm_ls_lock(3)] */
 export function lsLock(
@@ -47,6 +52,9 @@ export const lsUnlock = (
   lock: Lock,
   options?: UnlockOptions,
 ): Promise<Reply<undefined>> => ls.unlock(lock, options);
+
+/** The same: nothing here goes on by itself. [dlm_ls_unlock_wait(3)] */
+export const lsUnlockWait = lsUnlock;
 
 /** Gives orphans up: of `node` (0: the one this process is at), of `pid` (0: of all). [dlm_ls_purge(3)] */
 export const lsPurge = (ls: Lockspace, node = 0, pid = 0): Promise<Reply<number>> =>

@@ -8,11 +8,13 @@ import {
   type LockFlag,
   type LockGrant,
   type LockMode,
+  type LockRange,
   ok,
   type Reply,
   type RequestOf,
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
+import { HeldLocks } from './held-locks.ts';
 import { homeNode } from './home-node.ts';
 import type { ClientLink } from './link.ts';
 import { ownPid } from './own-process.ts';
@@ -44,6 +46,12 @@ export interface LockOptions {
   readonly xid?: string;
   /** Cancels what waits: ECANCELED. */
   readonly signal?: AbortSignal;
+  /** A held lock of this lockspace: the resource is one under that lock's. Give the lower one up first. */
+  readonly parent?: Lock;
+  /** Bytes of the resource, for a conversion; see `openRanges`. */
+  readonly range?: LockRange;
+  /** Only looks whether the range could be had. */
+  readonly test?: boolean;
   /** Blocking AST: another waits for `mode`, which this lock stands in the way of. */
   readonly onBlocking?: (mode: LockMode) => void;
 }
@@ -63,6 +71,8 @@ export interface UnlockOptions {
 export interface Lockspace {
   readonly name: string;
   readonly node: number;
+  /** Locks that it holds or waits for. */
+  readonly size: number;
   /** Fires when all locks are lost; `reason` says why. */
   readonly lost: AbortSignal;
   /** EAGAIN NOQUEUE; EDEADLK; ETIMEDOUT; ECANCELED; EINVAL; ESRCH the session is lost; ENOENT no orphan. */
@@ -106,10 +116,6 @@ export async function openLockspace(
 }
 
 type LockRequest = RequestOf<typeof dlm.ops.lock>;
-type Resumed = RequestOf<typeof dlm.ops.resume>['locks'][number];
-
-/** Locks in one `resume`. */
-const resumeMax = 500;
 
 class Session implements Lockspace {
   readonly name: string;
@@ -121,8 +127,7 @@ class Session implements Lockspace {
   readonly #lost = new AbortController();
   readonly #watch: { stop(): void };
   readonly #ops = new Map<number, number>();
-  /** What is held, as the next life of the lock manager is to be told. */
-  readonly #held = new Map<number, Resumed>();
+  readonly #held = new HeldLocks();
   #resuming: Promise<void> | undefined;
   #keptMs = 0;
   readonly #onBlocking = new Map<number, (mode: LockMode) => void>();
@@ -149,6 +154,9 @@ class Session implements Lockspace {
     this.#watch = views.watch();
   }
 
+  get size(): number {
+    return this.#ops.size;
+  }
   get lost(): AbortSignal {
     return this.#lost.signal;
   }
@@ -215,19 +223,19 @@ class Session implements Lockspace {
 
   async #tellHeld(): Promise<void> {
     const { clock, ics } = this.#link;
-    const locks = [...this.#held.values()];
+    const pages = this.#held.pages();
     for (let at = 0; !this.#closed && !this.lost.aborted; ) {
       const sentMs = clock.nowMs();
       if (sentMs >= this.#keptMs + this.#sessionMs) return; // `follow` says so
       const reply = await ics.call(dlm, 'resume', this.node, {
         session: this.#id,
         ...this.#who,
-        locks: locks.slice(at, at + resumeMax),
-        more: at + resumeMax < locks.length,
+        locks: pages[at] ?? [],
+        more: at + 1 < pages.length,
       });
       if (reply.ok) {
-        at += resumeMax;
-        if (at < locks.length) continue;
+        at += 1;
+        if (at < pages.length) continue;
         this.#keptMs = sentMs;
         return;
       }
@@ -255,7 +263,17 @@ class Session implements Lockspace {
     mode: LockMode,
     options: LockOptions,
   ): Promise<Reply<Lock>> {
-    const { timeoutMs, signal, onBlocking, value, flags = [], xid = this.#xid } = options;
+    const {
+      timeoutMs,
+      signal,
+      onBlocking,
+      value,
+      flags = [],
+      xid = this.#xid,
+      range,
+      test,
+      parent,
+    } = options;
     const op = (this.#ops.get(ref) ?? 0) + 1;
     this.#ops.set(ref, op);
     if (onBlocking) this.#onBlocking.set(ref, onBlocking);
@@ -264,39 +282,23 @@ class Session implements Lockspace {
       ...(value && { value }),
       ...(timeoutMs !== undefined && { waitMs: timeoutMs }),
       ...(xid !== undefined && { xid }),
+      ...(range && { range }),
+      ...(parent && { parent: parent.ref }),
+      ...(test !== undefined && { test }),
       bast: this.#onBlocking.has(ref),
     };
     const cancel = (): void => void this.#call('cancel', { session: this.#id, ref });
     signal?.addEventListener('abort', cancel);
     if (signal?.aborted) cancel();
-    const before = this.#held.get(ref);
-    if (before)
-      this.#held.set(ref, {
-        ...before,
-        giving: { mode, flags: [...flags], ...(value && { value }) },
-      });
+    this.#held.converting(ref, request);
     const reply = await this.#untilAnswered(request);
     signal?.removeEventListener('abort', cancel);
-    if (reply.ok) this.#hold(request, reply.value);
-    // A conversion that failed counts as an operation all the same.
-    else if (before) this.#held.set(ref, { ...before, op });
-    if (reply.ok) return ok({ ...reply.value, resource, ref });
+    if (reply.ok && this.#held.granted(request, reply.value))
+      return ok({ ...reply.value, resource, ref });
     if (op === 1) this.#forget(ref);
+    if (reply.ok) return fail('ECANCELED', 'the lock that it was under was given up by force');
+    this.#held.refused(ref, op);
     return reply;
-  }
-
-  #hold({ ref, op, resource, flags, xid }: LockRequest, grant: LockGrant): void {
-    const { mode, token, value, copy } = grant;
-    const before = this.#held.get(ref);
-    if (!copy) return;
-    this.#held.set(ref, {
-      ...{ ref, op, lockspace: this.name, resource, mode, copy },
-      ...(token !== undefined && { token }),
-      ...(value && { value }),
-      bast: this.#onBlocking.has(ref),
-      persistent: before?.persistent ?? flags?.includes('PERSISTENT') ?? false,
-      ...(xid !== undefined && { xid }),
-    });
   }
 
   /** The operation has a number: to ask again is harmless. */
@@ -336,12 +338,9 @@ class Session implements Lockspace {
 
   async unlock(lock: Lock, options: UnlockOptions = {}): Promise<Reply<undefined>> {
     const { flags, value, force } = options;
-    const held = this.#held.get(lock.ref);
-    if (held)
-      this.#held.set(lock.ref, {
-        ...held,
-        giving: { flags: [...(flags ?? [])], ...(value && { value }) },
-      });
+    const held = this.#held.has(lock.ref);
+    const giving = { flags: [...(flags ?? [])], ...(value && { value }) };
+    this.#held.unlocking(lock.ref, giving, force ?? false);
     const reply = await this.#call('unlock', {
       ...{ session: this.#id, ref: lock.ref },
       ...(flags && { flags: [...flags] }),
@@ -350,7 +349,7 @@ class Session implements Lockspace {
     });
     // A next life of the lock manager may have given it up already: it was told to.
     if (!reply.ok && !(held && reply.errno === 'ENOENT')) {
-      if (held) this.#held.set(lock.ref, held);
+      this.#held.stays(lock.ref);
       return reply;
     }
     this.#forget(lock.ref);
@@ -365,9 +364,10 @@ class Session implements Lockspace {
   }
 
   #forget(ref: number): void {
-    this.#held.delete(ref);
-    this.#ops.delete(ref);
-    this.#onBlocking.delete(ref);
+    for (const gone of this.#held.gone(ref)) {
+      this.#ops.delete(gone);
+      this.#onBlocking.delete(gone);
+    }
   }
 
   async withLock<T>(

@@ -19,6 +19,7 @@ import {
   type ProcessInfo,
   type Reply,
   type RequestOf,
+  type ResourceInfo,
   upMembers,
   type View,
   vproc,
@@ -148,12 +149,12 @@ export function createSsi(link: ClientLink): Ssi {
     const orphans = new Set(
       [...answers.values()].flatMap((a) => (a.ok ? (a.value.orphans ?? []) : [])),
     );
+    const key = (r: ResourceInfo): string => keyOf(r.lockspace, r.resource, r.parents);
     const named = resources.map((r) => {
-      const directory = directoryOf(view, keyOf(r.lockspace, r.resource));
+      const directory = directoryOf(view, key(r));
       const granted = r.granted.map((l) => (orphans.has(l.lkid) ? { ...l, orphan: true } : l));
       return { ...r, granted, ...(directory !== undefined && { directory }) };
     });
-    const key = (r: { lockspace: string; resource: string }) => keyOf(r.lockspace, r.resource);
     named.sort((a, b) => (key(a) < key(b) ? -1 : 1));
     return ok({ resources: named, silent });
   };

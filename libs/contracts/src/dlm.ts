@@ -12,13 +12,28 @@ import { serviceOps, upMembers, type View } from './service.ts';
 export const resourceName = z
   .string()
   .min(1)
-  .refine((name) => new TextEncoder().encode(name).length <= 64, 'longer than 64 bytes');
+  .refine((name) => new TextEncoder().encode(name).length <= 64, 'longer than 64 bytes')
+  .refine((name) => !name.includes('\0'), 'NUL is not for names');
 /** A namespace of resources; it exists for as long as somebody names it. [dlm_create_lockspace(3)] */
 export const lockspaceName = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/);
 
 /** A resource by both its names, as the services key it. */
-export const resourceKey = z.string().min(3).max(193);
-export const keyOf = (lockspace: string, resource: string): string => `${lockspace}/${resource}`;
+export const resourceKey = z
+  .string()
+  .min(3)
+  .max(64 + 65 * 8);
+/** `parents`: the names of those that it is under, the uppermost first. */
+export const keyOf = (
+  lockspace: string,
+  resource: string,
+  parents: readonly string[] = [],
+): string => `${lockspace}/${[...parents, resource].join('\0')}`;
+/** So many resources one under another, the first included. */
+export const lockDepthMax = 8;
+/** Of a resource under another: the same name under two is two resources. [VMS: parent id] */
+export const childKeyOf = (parent: string, resource: string): string => `${parent}\0${resource}`;
+/** The names from the lockspace's own resource down. */
+export const pathOf = (key: string): string[] => key.slice(key.indexOf('/') + 1).split('\0');
 
 /** Who keeps which node is master of a resource: by rendezvous hash of the UP members. undefined: nobody is UP. */
 export const directoryOf = (view: View, key: string): number | undefined =>
@@ -46,11 +61,39 @@ export const lockXid = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/);
 /** A lock of a session, a number that the client chooses: used once. */
 export const lockRef = z.int().min(1);
 
+const byte = z.int().min(0);
+/** Bytes of a resource. [fcntl(2): struct flock] */
+export const lockRange = z.object({
+  /** none: given up. */
+  type: z.enum(['read', 'write', 'none']),
+  /** First byte. */
+  start: byte,
+  /** Bytes; 0: to the end, however far that comes to be. */
+  length: byte,
+});
+export type LockRange = z.infer<typeof lockRange>;
+/** A range somebody has. */
+export const heldRange = z.object({
+  type: z.enum(['read', 'write']),
+  ...{ start: byte, length: byte },
+  lkid: z.int(),
+  pid: pid.optional(),
+});
+
+/** Pieces that one owner of byte ranges may have of a resource; beyond that ENOLCK. */
+export const rangesMax = 1_000;
+/** In order, apart from each other; from `start` to before `end`. */
+const segments = z
+  .array(z.object({ start: byte, end: byte, write: z.boolean() }))
+  .max(rangesMax)
+  .optional();
+
 /** Of a lock, what only its agent knows. */
 const lockCopy = z.object({
   lkid: z.int().min(1),
   valueSeq: z.int().min(0),
   valueKnown: z.boolean(),
+  ranges: segments,
 });
 
 export const lockGrant = z.object({
@@ -67,6 +110,8 @@ export const lockGrant = z.object({
   demoted: z.boolean().optional(),
   /** For the client to keep: what the next life of the lock manager is told of the lock (`resume`). */
   copy: lockCopy.optional(),
+  /** Of a `test`: what of another owner is in the way. */
+  inTheWay: heldRange.optional(),
 });
 export type LockGrant = z.infer<typeof lockGrant>;
 
@@ -78,6 +123,7 @@ const lockErrnos = [
   'EEXIST',
   'EINVAL',
   'ENOENT',
+  'ENOLCK',
   'EOPNOTSUPP',
   'EREMCHG',
   'ESRCH',
@@ -102,6 +148,7 @@ export const lockOutcome = z.discriminatedUnion('state', [
     valueInvalid: z.boolean(),
     altMode: z.boolean(),
     demoted: z.boolean(),
+    inTheWay: heldRange.optional(),
   }),
   z.object({ state: z.literal('queued') }),
   z.object({
@@ -162,6 +209,8 @@ export const lockInfo = z.object({
 export const resourceInfo = z.object({
   lockspace: z.string(),
   resource: z.string(),
+  /** Names of those that it is under, the uppermost first. */
+  parents: z.array(z.string()).optional(),
   master: nodeNum,
   directory: nodeNum.optional(),
   /** Rebuilding after a loss: nothing is granted now. */
@@ -170,6 +219,8 @@ export const resourceInfo = z.object({
   granted: z.array(lockInfo),
   converting: z.array(lockInfo),
   waiting: z.array(lockInfo),
+  /** Byte ranges that are held, and those that wait for one. */
+  ranges: z.array(heldRange.extend({ waits: z.boolean() })).optional(),
 });
 export type ResourceInfo = z.infer<typeof resourceInfo>;
 
@@ -178,7 +229,7 @@ export const dlm = defineContract('dlm', 1, {
   lock: rpc({
     callers: ['operate', 'service@node'],
     summary:
-      'Asks for a lock, or with `convert` for another mode of one; answered when it is granted or refused. EAGAIN NOQUEUE and not free; EDEADLK it is in a deadlock and was the one to give way (a conversion keeps its mode); ECANCELED cancelled; ETIMEDOUT waited waitMs; EBUSY it waits already; EINVAL flags; ENOENT no such lock to convert; EEXIST that ref is in use; ESRCH the session is over; with ORPHAN: EAGAIN orphans of other modes only, ENOENT none of this node. Idempotent by (session, ref, op).',
+      'Asks for a lock, or with `convert` for another mode of one; answered when it is granted or refused. EAGAIN NOQUEUE and not free; EDEADLK it is in a deadlock and was the one to give way (a conversion keeps its mode); ECANCELED cancelled; ETIMEDOUT waited waitMs; EBUSY it waits already; EINVAL flags; ENOENT no such lock to convert; ENOLCK too many pieces of byte ranges; EEXIST that ref is in use; ESRCH the session is over; with ORPHAN: EAGAIN orphans of other modes only, ENOENT none of this node. Idempotent by (session, ref, op).',
     request: z.object({
       session: lockSession,
       ref: lockRef,
@@ -186,6 +237,8 @@ export const dlm = defineContract('dlm', 1, {
       op: opNum,
       lockspace: lockspaceName,
       resource: resourceName,
+      /** A granted lock of the session: the resource is one under that lock's. EINVAL it is none, or too deep. */
+      parent: lockRef.optional(),
       mode: lockMode,
       flags: z.array(lockFlag).max(16).optional(),
       /** With VALBLK: what a conversion down writes. */
@@ -194,6 +247,10 @@ export const dlm = defineContract('dlm', 1, {
       waitMs: z.int().min(0).optional(),
       /** For the search for deadlocks over several resources; absent: this lock alone. */
       xid: lockXid.optional(),
+      /** Bytes of the resource for a lock that is held, which keeps its mode: name that one. EAGAIN with NOQUEUE. */
+      range: lockRange.optional(),
+      /** Only looks whether the range could be had. [F_GETLK] */
+      test: z.boolean().optional(),
       /** The owner wants to hear what it blocks (`asts`). */
       bast: z.boolean().optional(),
     }),
@@ -206,7 +263,7 @@ export const dlm = defineContract('dlm', 1, {
   unlock: rpc({
     callers: ['operate', 'service@node'],
     summary:
-      'Gives a lock up, also one with PERSISTENT; from PW and EX with VALBLK the value block is written. EBUSY it waits: cancel, or `force`; ENOENT no such lock (it may be given up already). Idempotent.',
+      'Gives a lock up, also one with PERSISTENT; from PW and EX with VALBLK the value block is written. EBUSY it waits (cancel, or `force`), or locks under it are left (`force` gives them up); ENOENT no such lock (it may be given up already). Idempotent.',
     request: z.object({
       session: lockSession,
       ref: lockRef,
@@ -268,6 +325,13 @@ export const dlm = defineContract('dlm', 1, {
             op: opNum,
             lockspace: lockspaceName,
             resource: resourceName,
+            /** The lock that it is under, which comes before it, also where the pages of a list part them. */
+            parent: lockRef.optional(),
+            /** Names of the resources that its own is under, the uppermost first. */
+            parents: z
+              .array(resourceName)
+              .max(lockDepthMax - 1)
+              .optional(),
             mode: lockMode,
             token: fencingToken.optional(),
             value: lockValue.optional(),
@@ -275,12 +339,16 @@ export const dlm = defineContract('dlm', 1, {
             bast: z.boolean(),
             persistent: z.boolean(),
             xid: lockXid.optional(),
-            /** A conversion down that was asked for, or an unlock (no mode): it counts as done, with its value. */
+            /**
+             * A conversion down that was asked for, or an unlock (no mode): it counts as done, with its value. Of a
+             * range, what would be given up or made weaker counts as that. What goes with a parent says so itself.
+             */
             giving: z
               .object({
                 mode: lockMode.optional(),
                 flags: z.array(lockFlag).max(16),
                 value: lockValue.optional(),
+                range: lockRange.optional(),
               })
               .optional(),
           }),
@@ -374,6 +442,8 @@ export const dlm = defineContract('dlm', 1, {
       mode: lockMode,
       flags: flagBits,
       value: lockValue.optional(),
+      range: lockRange.optional(),
+      test: z.boolean().optional(),
       bast: z.boolean(),
       who: z.object({
         session: lockSession,
@@ -441,6 +511,8 @@ export const dlm = defineContract('dlm', 1, {
           granted: z.array(seenLock),
           converting: z.array(seenLock),
           waiting: z.array(seenLock),
+          /** Who waits for a byte range, by lkid, and those in its way. */
+          ranges: z.array(z.object({ lkid, blockers: z.array(lkid) })).optional(),
         }),
       ),
     }),
@@ -521,6 +593,7 @@ export const dlm = defineContract('dlm', 1, {
             valueSeq: z.int().min(0),
             /** The present grant read or was about to write the value block. */
             valueKnown: z.boolean(),
+            ranges: segments,
             who: z.object({
               session: lockSession,
               pid: pid.optional(),

@@ -1,15 +1,20 @@
 // The owner's side: the sessions of this node's clients and the copies of their locks. Every operation is
 // repeated until its master, or the next one, has answered; a copy is what a lost master is rebuilt from.
 import {
+  childKeyOf,
   type dlm,
   fail,
   keyOf,
   type LockGrant,
   type LockMode,
   type LockOutcome,
+  type LockRange,
+  lockDepthMax,
   ok,
+  pathOf,
   type Reply,
   type RequestOf,
+  rangesMax,
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import { bitsOf, checkRequest, flag } from './flags.ts';
@@ -18,6 +23,7 @@ import type { LocalNode } from './local-node.ts';
 import type { AskRequest, ReleaseRequest } from './masters.ts';
 import { rank, writesValue } from './modes.ts';
 import { Orphans } from './orphans.ts';
+import { lowered, type Segment, withRange } from './ranges.ts';
 import type { Token } from './resource.ts';
 import type { ResumeRequest } from './resuming.ts';
 import { type Session, Sessions } from './sessions.ts';
@@ -42,6 +48,9 @@ export interface AgentLock {
   readonly home: Home;
   /** Survives its owner. [DLM_LKF_PERSISTENT] */
   readonly persistent: boolean;
+  /** The lock that this one is under, and how many are under this one: all of one session. */
+  parent: AgentLock | undefined;
+  children: number;
   /** Operations of the owners before the present one, which counts its own from 1. */
   opsBefore: number;
   bast: boolean;
@@ -50,18 +59,34 @@ export interface AgentLock {
   value: Uint8Array | undefined;
   valueSeq: number;
   valueKnown: boolean;
+  /** Byte ranges it has. */
+  ranges: readonly Segment[];
   /** The newest operation, and its reply once it is over. */
   op: number;
   reply: LockReply | undefined;
   pending: Pending | undefined;
   /** Being given up, with what is to be written. */
-  leaving: { readonly flags: number; readonly value?: Uint8Array | undefined } | undefined;
+  leaving: Giving | undefined;
+}
+
+interface Giving {
+  readonly flags: number;
+  readonly value?: Uint8Array | undefined;
+  /** Its owner died. */
+  readonly died: boolean;
+}
+
+interface Place {
+  readonly key: string;
+  readonly parent?: AgentLock;
 }
 
 interface Pending {
   readonly mode: LockMode;
   readonly flags: number;
   readonly value: Uint8Array | undefined;
+  readonly range: LockRange | undefined;
+  readonly test: boolean;
   /** Why it is withdrawn. */
   withdrawn: 'ECANCELED' | 'ETIMEDOUT' | undefined;
   /** The outcome; a grant is held from the moment that it is here. */
@@ -116,20 +141,24 @@ export class Agent {
   resume(session: Session, locks: ResumeRequest['locks']): void {
     for (const { ref, op, lockspace, resource, mode, token, value, copy, ...q } of locks) {
       if (session.locks.has(ref)) continue;
-      const key = keyOf(lockspace, resource);
+      const key = keyOf(lockspace, resource, q.parents);
       const who = { ...session.who, ...(q.xid !== undefined && { xid: q.xid }) };
+      // Its parent may have been given up since an earlier page.
+      const parent = q.parent === undefined ? undefined : session.locks.get(q.parent);
+      if (parent) parent.children++;
       const lock: AgentLock = {
         ...{ lkid: copy.lkid, ref, session, who, home: this.#d.homes.use(key) },
-        ...{ persistent: q.persistent, bast: q.bast, granted: mode, value },
+        ...{ persistent: q.persistent, bast: q.bast, granted: mode, value, parent, children: 0 },
         ...{ token: token === undefined ? undefined : tokenOf(token), op, opsBefore: 0 },
         ...{ valueSeq: copy.valueSeq, valueKnown: copy.valueKnown, reply: undefined },
-        ...{ pending: undefined, leaving: undefined },
+        ...{ ranges: copy.ranges ?? [], pending: undefined, leaving: undefined },
       };
       this.#d.homes.lose(lock.home);
       this.#keep(lock);
       if (!q.giving) continue;
       const giving = { flags: bitsOf(q.giving.flags), value: q.giving.value };
-      const { mode: to } = q.giving;
+      const { mode: to, range } = q.giving;
+      if (range) lock.ranges = lowered(lock.ranges, range);
       if (to) {
         const { mode: granted, ...written } = afterwards(lock, mode, { ...giving, mode: to });
         Object.assign(lock, written, { granted });
@@ -154,14 +183,19 @@ export class Agent {
       const checked = checkRequest(q.mode, flags);
       if (!checked.ok) return checked;
     }
+    if (q.range && !known) return fail('EINVAL', 'a byte range is for a lock that is held');
+    const placed = this.#place(session, q);
+    if (!placed.ok) return placed;
     const adopts = !known && (flags & flag.ORPHAN) !== 0;
     if (adopts) {
-      const orphan = this.orphans.find(keyOf(q.lockspace, q.resource), q.mode);
+      const orphan = this.orphans.find(placed.value.key, q.mode);
       if (!orphan.ok) return orphan;
-      known = this.#adopt(orphan.value, session, q.ref);
+      known = this.#adopt(orphan.value, session, q.ref, placed.value.parent);
     }
     if (known?.pending || known?.leaving) return fail('EBUSY', 'the lock waits, or is given up');
-    const lock = known ?? this.#newLock(session, q);
+    if (q.range && !q.test && withRange(known?.ranges ?? [], q.range).length > rangesMax)
+      return fail('ENOLCK', `more than ${rangesMax} pieces of a resource for one owner`);
+    const lock = known ?? this.#newLock(session, q, placed.value);
     lock.op = lock.opsBefore + q.op;
     lock.bast = q.bast ?? lock.bast;
     if (q.xid !== undefined) lock.who = { ...lock.who, xid: q.xid };
@@ -169,6 +203,7 @@ export class Agent {
     const pending: Pending = {
       // To adopt is a conversion to the same mode: its owner before is fenced off by a new token.
       ...{ mode: q.mode, flags: adopts ? 0 : flags, value: q.value, told: undefined },
+      ...{ range: q.range, test: q.test ?? false },
       long: undefined,
       wake: () => {},
       withdrawn: undefined,
@@ -197,15 +232,29 @@ export class Agent {
     return reply;
   }
 
-  #newLock(session: Session, q: LockRequest): AgentLock {
-    const key = keyOf(q.lockspace, q.resource);
+  /** Where a new lock belongs. [VMS: SS$_PARNOTGRANT, SS$_EXDEPTH] */
+  #place(session: Session, q: LockRequest): Reply<Place, 'EINVAL'> {
+    if (q.parent === undefined) return ok({ key: keyOf(q.lockspace, q.resource) });
+    const parent = session.locks.get(q.parent);
+    if (!parent || parent.granted === undefined || parent.leaving)
+      return fail('EINVAL', `lock ${q.parent} of the session is not granted: it can be no parent`);
+    if (!parent.home.key.startsWith(`${q.lockspace}/`))
+      return fail('EINVAL', `lock ${q.parent} is of another lockspace`);
+    if (pathOf(parent.home.key).length >= lockDepthMax)
+      return fail('EINVAL', `more than ${lockDepthMax} resources one under another`);
+    return ok({ key: childKeyOf(parent.home.key, q.resource), parent });
+  }
+
+  #newLock(session: Session, q: LockRequest, { key, parent }: Place): AgentLock {
     const lock: AgentLock = {
       ...{ lkid: ++this.#lastLkid, ref: q.ref, session, who: session.who },
       ...{ home: this.#d.homes.use(key), persistent: q.flags?.includes('PERSISTENT') ?? false },
+      ...{ parent: undefined, children: 0 },
       ...{ bast: q.bast ?? false, granted: undefined, token: undefined, value: undefined },
-      ...{ valueSeq: 0, valueKnown: false, op: q.op, opsBefore: 0, reply: undefined },
+      ...{ ranges: [], valueSeq: 0, valueKnown: false, op: q.op, opsBefore: 0, reply: undefined },
       ...{ pending: undefined, leaving: undefined },
     };
+    this.#putUnder(lock, parent);
     this.#keep(lock);
     return lock;
   }
@@ -224,12 +273,19 @@ export class Agent {
     others?.delete(lock);
     if (others?.size === 0) this.#byKey.delete(lock.home.key);
     this.orphans.delete(lock);
+    this.#putUnder(lock, undefined);
     if (lock.session.locks.get(lock.ref) === lock) lock.session.locks.delete(lock.ref);
     this.#d.homes.unuse(lock.home);
   }
 
-  #adopt(orphan: AgentLock, session: Session, ref: number): AgentLock {
+  #adopt(
+    orphan: AgentLock,
+    session: Session,
+    ref: number,
+    parent: AgentLock | undefined,
+  ): AgentLock {
     this.orphans.delete(orphan);
+    this.#putUnder(orphan, parent);
     orphan.session = session;
     orphan.who = session.who;
     orphan.ref = ref;
@@ -238,10 +294,17 @@ export class Agent {
     return orphan;
   }
 
-  /** Its owner is gone, and it stays. */
+  /** Its owner is gone, and it stays; under no lock, since those above it may go. */
   #orphan(lock: AgentLock): void {
     lock.session.locks.delete(lock.ref);
+    this.#putUnder(lock, undefined);
     this.orphans.add(lock);
+  }
+
+  #putUnder(lock: AgentLock, parent: AgentLock | undefined): void {
+    if (lock.parent) lock.parent.children--;
+    lock.parent = parent;
+    if (parent) parent.children++;
   }
 
   /** Gives up what nobody has adopted; how many these were. */
@@ -274,6 +337,7 @@ export class Agent {
         ...{ life: node.life, key: home.key, lkid: lock.lkid, op: lock.op, convert: !isNew },
         ...{ mode: p.mode, flags: p.flags, bast: lock.bast, who: lock.who },
         ...(p.value && { value: p.value }),
+        ...(p.range && { range: p.range, test: p.test }),
       });
       // What was on its way when a refusal came is a new lock to its master, which nobody has.
       if (p.told && lock.granted === undefined) await this.#takeBack(lock, at);
@@ -363,6 +427,7 @@ export class Agent {
     if (outcome.state !== 'granted') return;
     const { mode, token, value, valueSeq, valueInvalid } = outcome;
     lock.granted = mode;
+    if (p.range && !p.test) lock.ranges = withRange(lock.ranges, p.range);
     lock.token = token;
     lock.valueKnown = (p.flags & flag.VALBLK) !== 0 && !valueInvalid;
     lock.valueSeq = valueSeq;
@@ -384,7 +449,11 @@ export class Agent {
       valueInvalid,
       ...(altMode && { altMode }),
       ...(demoted && { demoted }),
-      copy: { lkid: lock.lkid, valueSeq: lock.valueSeq, valueKnown: lock.valueKnown },
+      copy: {
+        ...{ lkid: lock.lkid, valueSeq: lock.valueSeq, valueKnown: lock.valueKnown },
+        ...(lock.ranges.length > 0 && { ranges: [...lock.ranges] }),
+      },
+      ...(outcome.inTheWay && { inTheWay: outcome.inTheWay }),
     });
   }
 
@@ -412,18 +481,30 @@ export class Agent {
     for (const lock of this.#byKey.get(key) ?? []) lock.pending?.wake();
   }
 
-  /** What the new master is to know. What waits is asked for anew; what goes down is down already. */
+  /**
+   * To a new master, for what it is to know. It has not more than that from now on, also where what is
+   * pending is refused there.
+   */
+  fetched(key: string): RebuiltLock[] {
+    this.masterFound(key);
+    for (const lock of this.#byKey.get(key) ?? []) lock.ranges = afterwardsRanges(lock);
+    return this.held(key);
+  }
+
+  /** What waits is asked for anew; what goes down is down already. */
   held(key: string): RebuiltLock[] {
     return [...(this.#byKey.get(key) ?? [])].flatMap((lock) => {
       const { granted, leaving } = lock;
       if (granted === undefined) return [];
       const pending = lock.pending?.told ? undefined : lock.pending;
+      const ranges = afterwardsRanges(lock);
       const { mode, value, valueSeq, valueKnown } = afterwards(lock, granted, leaving ?? pending);
       return [
         {
           ...{ lkid: lock.lkid, op: pending ? lock.op - 1 || 1 : lock.op, mode, bast: lock.bast },
           ...(lock.token && { token: lock.token }),
           ...(value && { value }),
+          ...(ranges.length > 0 && { ranges: [...ranges] }),
           ...{ valueSeq, valueKnown, who: lock.who },
         },
       ];
@@ -437,7 +518,10 @@ export class Agent {
     if (!lock.ok) return lock;
     if (lock.value.pending && !q.force)
       return fail('EBUSY', 'the lock waits: cancel that first, or use force');
-    await this.#letGo(lock.value, { flags: bitsOf(q.flags), value: q.value, died: false });
+    if (lock.value.children > 0 && !q.force)
+      return fail('EBUSY', `${lock.value.children} locks are under it: first these, or use force`);
+    const giving = { flags: bitsOf(q.flags), value: q.value, died: false };
+    await this.#letGoWithAll(lock.value, giving);
     return ok({});
   }
 
@@ -480,13 +564,27 @@ export class Agent {
     }
   }
 
-  /** Gives a lock up at its master, whichever that is by then. */
-  async #letGo(
-    lock: AgentLock,
-    q: { flags: number; value?: Uint8Array | undefined; died: boolean },
-  ): Promise<void> {
+  /** With the locks under it, from below. Nothing comes under one that is leaving. [VMS: LCK$M_DEQALL] */
+  async #letGoWithAll(lock: AgentLock, q: Giving): Promise<void> {
     if (lock.leaving) return;
     lock.leaving = q;
+    if (lock.children > 0)
+      await Promise.all(
+        [...lock.session.locks.values()]
+          .filter((other) => other.parent === lock)
+          .map((other) => this.#letGoWithAll(other, { flags: 0, died: q.died })),
+      );
+    await this.#release(lock, q);
+  }
+
+  async #letGo(lock: AgentLock, q: Giving): Promise<void> {
+    if (lock.leaving) return;
+    lock.leaving = q;
+    await this.#release(lock, q);
+  }
+
+  /** Gives a lock up at its master, whichever that is by then. */
+  async #release(lock: AgentLock, q: Giving): Promise<void> {
     if (lock.pending) {
       const { done } = lock.pending;
       void this.#withdraw(lock, 'ECANCELED');
@@ -561,6 +659,12 @@ function afterwards(
   if (writes && on.flags & flag.VALBLK && on.value)
     return { mode, value: on.value, valueSeq: valueSeq + 1, valueKnown: true };
   return { mode, value, valueSeq, valueKnown: valueKnown || on.mode === undefined };
+}
+
+/** As for modes: what may have been given up, or made weaker, at a lost master counts as that. */
+function afterwardsRanges({ ranges, leaving, pending }: AgentLock): readonly Segment[] {
+  if (leaving) return [];
+  return pending?.range && !pending.test && !pending.told ? lowered(ranges, pending.range) : ranges;
 }
 
 const refused = (errno: 'ECANCELED' | 'ETIMEDOUT'): LockOutcome => ({

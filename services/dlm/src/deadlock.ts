@@ -32,8 +32,9 @@ const ownerOf = (lock: SeenLock): string => lock.xid ?? `lock ${lock.lkid}`;
 
 /** Who waits for whom at the resources of one master. */
 export function waitsAt(master: number, resources: readonly SeenResource[]): Wait[] {
-  return resources.flatMap((r) =>
-    [...r.converting, ...r.waiting].flatMap((lock, at, queued) => {
+  return resources.flatMap((r) => [
+    ...rangeWaits(master, r),
+    ...[...r.converting, ...r.waiting].flatMap((lock, at, queued) => {
       if (lock.flags & flag.NODLCKWT) return [];
       const blockers = [...r.granted, ...r.converting].filter(
         (b) => b !== lock && inTheWay(b, lock),
@@ -48,7 +49,25 @@ export function waitsAt(master: number, resources: readonly SeenResource[]): Wai
         id: [master, r.key, lkid, op, b.lkid, b.op, b.held, b.requested].join(' '),
       }));
     }),
-  );
+  ]);
+}
+
+/** Those who wait for a byte range are among the granted, since they hold their mode. */
+function rangeWaits(master: number, { key, granted, ranges = [] }: SeenResource): Wait[] {
+  const byLkid = new Map(ranges.length > 0 ? granted.map((lock) => [lock.lkid, lock]) : []);
+  return ranges.flatMap(({ lkid, blockers }) => {
+    const lock = byLkid.get(lkid);
+    if (!lock || lock.flags & flag.NODLCKWT) return [];
+    const { op, waitedMs } = lock;
+    return blockers.flatMap((blocker) => {
+      const b = byLkid.get(blocker);
+      if (!b) return [];
+      return {
+        ...{ from: ownerOf(lock), to: ownerOf(b), waiter: { master, key, lkid, op, waitedMs } },
+        id: [master, key, lkid, op, b.lkid, b.op, b.requested].join(' '),
+      };
+    });
+  });
 }
 
 /** In each mode that it would take. */

@@ -4,6 +4,7 @@ import type { LockMode } from '@ssi/contracts';
 import { flag } from './flags.ts';
 import { compatible, modeOf, rank, valueDirection, writes } from './modes.ts';
 import { conflictsWith, dequeue, enqueue, locksIn, type Queue } from './queue.ts';
+import { grantRanges } from './range-operations.ts';
 import type { Lock, Resource } from './resource.ts';
 import { readValue, writeValue } from './value-block.ts';
 
@@ -153,6 +154,7 @@ export function grantPending<L extends Lock>(
 ): void {
   grantConversions(r, asts, recovered ? 'recovered' : 'queued');
   while (pass(r, r.waiting, 'queued', asts)) {}
+  grantRanges(r, asts);
   tellBlocking(r, asts);
 }
 

@@ -10,6 +10,8 @@ export { compatible, rank, valueDirection, writes, writesValue } from './modes.t
 export { type Ask, cancel, convert, type Giving, purge, request, unlock } from './operations.ts';
 export type { Reserved, SessionRecord, TokenRecord } from './ports.ts';
 export { locksIn, type Queue } from './queue.ts';
+export { lockRange, testRange } from './range-operations.ts';
+export { lowered, obstacle, type RangeWish, type Segment, withRange } from './ranges.ts';
 export {
   isUnused,
   type Lock,

@@ -5,7 +5,9 @@ import {
   fail,
   type LockMode,
   type LockOutcome,
+  type LockRange,
   ok,
+  pathOf,
   type Reply,
   type ReplyOf,
   type RequestOf,
@@ -18,6 +20,8 @@ import type { LocalNode } from './local-node.ts';
 import { rank, writesValue } from './modes.ts';
 import { cancel, convert, purge, request, unlock } from './operations.ts';
 import { enqueue, locksIn, type Queue } from './queue.ts';
+import { blockersOf, keepRanges, lockRange, testRange } from './range-operations.ts';
+import { endOf, farthest, lengthOf, type Segment } from './ranges.ts';
 import {
   isUnused,
   type Lock,
@@ -181,7 +185,8 @@ export class Masters {
 
   #fetched(m: Mastered, num: number, life: number, locks: Rebuilt): void {
     if (!m.awaited.delete(num)) return;
-    for (const { lkid, op, mode, bast, token, value, valueSeq, valueKnown, who } of locks) {
+    for (const { ranges, ...one } of locks) {
+      const { lkid, op, mode, bast, token, value, valueSeq, valueKnown, who } = one;
       if (m.locks.has(lkid)) continue;
       const rebuilt = { valueSeq, valueKnown, value };
       const lock: HeldLock = Object.assign(newLock(lkid, bast), {
@@ -190,6 +195,7 @@ export class Masters {
       });
       m.locks.set(lkid, lock);
       enqueue(m.resource.granted, lock);
+      if (ranges) keepRanges(m.resource, lock, ranges);
       const { tokens } = m.resource;
       if (token && isNewer(token, tokens.newest)) tokens.newest = token;
       // What it was giving up when its lock manager ended may not have got here.
@@ -258,7 +264,7 @@ export class Masters {
     lock.outcome = undefined;
     lock.bast = q.bast;
     lock.who = q.who;
-    const done = (q.convert ? convert : request)(m.resource, lock, q, asts);
+    const done = operate(m.resource, lock, q, asts);
     if (!done.ok) {
       lock.op = op;
       return { state: 'refused', errno: done.errno, detail: done.detail };
@@ -266,6 +272,8 @@ export class Masters {
     if (!known) m.locks.set(q.lkid, lock);
     this.#deliver(m, asts, lock);
     const outcome = lock.outcome as LockOutcome | undefined;
+    if (q.test && q.range && outcome?.state === 'granted')
+      return { ...outcome, ...inTheWay(m, lock, q.range) };
     if (!outcome) this.counters.queued++;
     return outcome ?? { state: 'queued' };
   }
@@ -384,8 +392,8 @@ export class Masters {
   /** For the search for deadlocks. What is being rebuilt is left out: who waits there is not known. */
   waits(): SeenResource[] {
     const nowMs = this.#d.node.clock.nowMs();
-    const seen = (queue: Queue<HeldLock>): SeenResource['granted'] =>
-      firstOf(queue, seenMax).map(({ lkid, op, who, granted, requested, flags, askedMs }) => ({
+    const seen = (locks: readonly HeldLock[]): SeenResource['granted'] =>
+      locks.map(({ lkid, op, who, granted, requested, flags, askedMs }) => ({
         ...{ lkid, op, flags, waitedMs: requested === undefined ? 0 : nowMs - askedMs },
         ...(who.xid !== undefined && { xid: who.xid }),
         ...(granted !== undefined && { held: granted }),
@@ -393,10 +401,19 @@ export class Masters {
       }));
     return [...this.#table.values()]
       .filter((m) => !m.recovering && waits(m.resource))
-      .map(({ key, resource: { granted, converting, waiting } }) => ({
-        ...{ key, granted: seen(granted) },
-        ...{ converting: seen(converting), waiting: seen(waiting) },
-      }));
+      .map(({ key, resource: { granted, converting, waiting, ranges } }) => {
+        const want = (ranges?.waiting ?? []).slice(0, seenMax);
+        return {
+          ...{ key, granted: seen([...firstOf(granted, seenMax), ...want.map((w) => w.lock)]) },
+          converting: seen(firstOf(converting, seenMax)),
+          waiting: seen(firstOf(waiting, seenMax)),
+          ...(ranges && {
+            ranges: want.map(({ lock, wish }) => ({
+              ...{ lkid: lock.lkid, blockers: blockersOf(ranges, lock, wish) },
+            })),
+          }),
+        };
+      });
   }
 
   list(
@@ -412,20 +429,70 @@ export class Masters {
       const { granted, converting, waiting, valueInvalid } = m.resource;
       resources.push({
         lockspace: m.key.slice(0, cut),
-        resource: m.key.slice(cut + 1),
+        ...named(m.key),
         master: this.#d.node.num,
         recovering: m.recovering !== undefined,
         valueInvalid,
         granted: infos(granted),
         converting: infos(converting),
         waiting: infos(waiting),
+        ...rangeInfos(m),
       });
     }
     return { resources, truncated: false };
   }
 }
 
-const waits = (r: Resource): boolean => r.converting.size + r.waiting.size > 0;
+function operate(
+  r: Resource<HeldLock>,
+  lock: HeldLock,
+  q: AskRequest,
+  asts: Ast<HeldLock>[],
+): Reply<undefined, 'EINVAL' | 'EBUSY'> {
+  const { range, flags } = q;
+  if (!range) return (q.convert ? convert : request)(r, lock, q, asts);
+  if (!q.convert) return fail('EINVAL', 'a byte range is for a lock that is held');
+  // A test is told as if it were granted; what it found comes along.
+  const wish = q.test ? { ...range, type: 'none' as const, length: 1, start: farthest } : range;
+  return lockRange(r, lock, { range: wish, flags }, asts);
+}
+
+const heldRange = ({ start, write, ...rest }: Segment, lkid: number, pid?: number) => ({
+  type: write ? ('write' as const) : ('read' as const),
+  ...{ start, lkid, length: lengthOf({ start, write, ...rest }) },
+  ...(pid !== undefined && { pid }),
+});
+
+function inTheWay(m: Mastered, lock: HeldLock, range: LockRange) {
+  const found = testRange(m.resource, lock, range);
+  if (!found) return {};
+  return { inTheWay: heldRange(found.segment, found.lkid, m.locks.get(found.lkid)?.who.pid) };
+}
+
+const named = (key: string): Pick<ResourceInfo, 'resource' | 'parents'> => {
+  const path = pathOf(key);
+  const resource = path.at(-1) as string;
+  return path.length > 1 ? { resource, parents: path.slice(0, -1) } : { resource };
+};
+
+function rangeInfos({ resource, locks }: Mastered): Pick<ResourceInfo, 'ranges'> {
+  if (!resource.ranges) return {};
+  const { held, waiting } = resource.ranges;
+  const pidOf = (lkid: number) => locks.get(lkid)?.who.pid;
+  const ranges = [
+    ...[...held].flatMap(([lkid, segments]) =>
+      segments.map((s) => ({ ...heldRange(s, lkid, pidOf(lkid)), waits: false })),
+    ),
+    ...waiting.map(({ lock, wish }) => {
+      const segment = { start: wish.start, end: endOf(wish), write: wish.type === 'write' };
+      return { ...heldRange(segment, lock.lkid, lock.who.pid), waits: true };
+    }),
+  ];
+  return { ranges: ranges.slice(0, listedMax) };
+}
+
+const waits = (r: Resource): boolean =>
+  r.converting.size + r.waiting.size + (r.ranges?.waiting.length ?? 0) > 0;
 
 /** Of each queue; who is behind these is looked at when it has come forward. */
 const seenMax = 1_000;

@@ -16,6 +16,7 @@ import {
 } from './grant.ts';
 import { writesValue } from './modes.ts';
 import { dequeue, enqueue, type Queue } from './queue.ts';
+import { dropRanges, withdrawRange } from './range-operations.ts';
 import type { Lock, Resource } from './resource.ts';
 import { writeValue } from './value-block.ts';
 
@@ -119,7 +120,8 @@ export function unlock<L extends Lock>(
     if (!giving.force) return fail('EBUSY', 'the lock waits: cancel that first, or use force');
     asts.push({ type: 'refused', lock, errno: 'ECANCELED' });
   }
-  remove(lock);
+  remove(r, lock);
+  dropRanges(r, lock);
   if (lock.granted !== undefined && writesValue(lock.granted)) {
     lock.flags = giving.flags ?? 0;
     lock.value = giving.value;
@@ -142,7 +144,7 @@ export function cancel<L extends Lock>(
 ): Reply<undefined, 'EBUSY'> {
   if (lock.requested === undefined) return fail('EBUSY', 'nothing is pending');
   asts.push({ type: 'refused', lock, errno });
-  remove(lock);
+  remove(r, lock);
   if (lock.granted !== undefined) keep(r, lock);
   grantPending(r, asts);
   return ok();
@@ -154,7 +156,8 @@ export function cancel<L extends Lock>(
  */
 export function purge<L extends Lock>(r: Resource<L>, lock: L): void {
   if (lock.granted !== undefined && writesValue(lock.granted)) r.valueInvalid = true;
-  remove(lock);
+  remove(r, lock);
+  dropRanges(r, lock);
 }
 
 function take(lock: Lock, ask: Ask): void {
@@ -164,8 +167,9 @@ function take(lock: Lock, ask: Ask): void {
   lock.demoted = false;
 }
 
-function remove(lock: Lock): void {
+function remove(r: Resource, lock: Lock): void {
   if (lock.queue) dequeue(lock.queue, lock);
+  else withdrawRange(r, lock);
   lock.requested = undefined;
 }
 

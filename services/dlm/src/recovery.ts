@@ -181,8 +181,7 @@ export class Recovery {
     }
     const locks = q.resources.map(({ key, since }) => {
       homes.fetched(key, { node: from, life: q.life, since });
-      agent.masterFound(key);
-      return agent.held(key);
+      return agent.fetched(key);
     });
     return ok({ life: node.life, locks });
   }

@@ -2,6 +2,7 @@
 // source of fencing tokens. Changed in place by `operations.ts`. [VMS DLM: lock database]
 import type { LockMode } from '@ssi/contracts';
 import { emptyQueue, type Queue } from './queue.ts';
+import type { RangeWish, Segment } from './ranges.ts';
 
 /** Size of a value block, bytes. [VMS: extended value block; O2DLM] */
 export const valueBytes = 64;
@@ -44,6 +45,16 @@ export interface Resource<L extends Lock = Lock> {
   /** Modes (bits by rank) that every granted lock was told of where it blocks them. */
   toldModes: number;
   tokens: Tokens;
+  /** undefined: nobody ever asked for one. */
+  ranges: Ranges<L> | undefined;
+}
+
+/** Byte ranges of a resource. */
+export interface Ranges<L extends Lock = Lock> {
+  /** By lkid of the owner. */
+  readonly held: Map<number, readonly Segment[]>;
+  /** In the order in which they came. */
+  readonly waiting: { readonly lock: L; readonly wish: RangeWish }[];
 }
 
 /** Where tokens come from: what is left of a block `next`..`last` of one transid. */
@@ -75,6 +86,7 @@ export const newResource = <L extends Lock = Lock>(
   valueSeq: 0,
   valueInvalid: false,
   toldModes: 0,
+  ranges: undefined,
   tokens: {
     transid: block?.transid ?? 0,
     next: block?.first ?? 1,
@@ -84,7 +96,7 @@ export const newResource = <L extends Lock = Lock>(
 });
 
 export const isUnused = (r: Resource): boolean =>
-  r.granted.size + r.converting.size + r.waiting.size === 0;
+  r.granted.size + r.converting.size + r.waiting.size + (r.ranges?.waiting.length ?? 0) === 0;
 
 export const newLock = (lkid: number, bast = false): Lock => ({
   lkid,

@@ -280,11 +280,11 @@ export class Client {
   }
 
   /** `op` counts by itself. */
-  lock(ref: number, q: LockQuery) {
+  lock(ref: number, q: LockQuery, timeoutMs = 20_000) {
     const op = q.op ?? (this.#ops.get(ref) ?? 0) + 1;
     this.#ops.set(ref, op);
     const request = { lockspace: 'ls', mode: 'EX' as const, ...q, session: this.session, ref, op };
-    return this.ics.call(dlm, 'lock', this.node, request, { timeoutMs: 20_000 });
+    return this.ics.call(dlm, 'lock', this.node, request, { timeoutMs });
   }
   unlock(ref: number, q: Partial<RequestOf<typeof dlm.ops.unlock>> = {}) {
     return this.ics.call(dlm, 'unlock', this.node, { ...q, session: this.session, ref });
@@ -304,8 +304,12 @@ export class Client {
   purge(q: RequestOf<typeof dlm.ops.purge>) {
     return this.ics.call(dlm, 'purge', this.node, q);
   }
+  /** Ends the session; what it asked for is still answered. */
+  end() {
+    return this.ics.call(dlm, 'close', this.node, { session: this.session });
+  }
   async close(): Promise<void> {
-    await this.ics.call(dlm, 'close', this.node, { session: this.session });
+    await this.end();
     await this.ics.close();
   }
 }
@@ -314,10 +318,11 @@ export class Client {
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
+  longestMs = 10_000,
 ): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + longestMs;
   while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`not within 10 s: ${what}`);
+    if (performance.now() > end) throw new Error(`not within ${longestMs} ms: ${what}`);
     await new Promise((done) => setTimeout(done, 5));
   }
 }

@@ -1,75 +1,20 @@
 // What an agent takes from a master, and when: a grant counts from the moment that it is here, and only as long
 // as its master is the one that this node goes by.
-import { keyOf, ok } from '@ssi/contracts';
-import { type Clock, type Ics, noLog } from '@ssi/ports';
+import { keyOf, type LockRange, ok } from '@ssi/contracts';
 import { expect, test } from 'vitest';
-import { Agent, type AgentDeps } from '../src/agent.ts';
-import { Homes } from '../src/homes.ts';
 import { Lives, startsMax } from '../src/lives.ts';
-import { LocalNode } from '../src/local-node.ts';
-import type { ReleaseRequest } from '../src/masters.ts';
 import { until } from './cluster.ts';
-
-const life = startsMax + 1;
-const key = keyOf('ls', 'r');
-const session = '1'.padStart(16, '0');
-const granted = {
-  ...{ state: 'granted' as const, mode: 'EX' as const, token: { transid: 1, n: 1 } },
-  ...{ valueSeq: 0, valueInvalid: false, altMode: false, demoted: false },
-};
-const clock: Clock = {
-  nowMs: () => performance.now(),
-  wallMs: () => 0,
-  after: (delayMs, fn) => {
-    const timer = setTimeout(fn, delayMs);
-    return { cancel: () => clearTimeout(timer) };
-  },
-};
-
-type Asked =
-  Parameters<AgentDeps['ask']> extends [infer To, infer Q]
-    ? { to: To; q: Q; answer: (reply: Awaited<ReturnType<AgentDeps['ask']>>) => void }
-    : never;
-
-/** Node 1, whose directory names node 2 as master of everything. */
-function agentOfNode1() {
-  const self = { node: 1, service: 'dlm', bootId: '0'.repeat(16) };
-  const node = new LocalNode({ ics: { self } as Ics, clock, log: noLog });
-  node.life = life;
-  Object.defineProperty(node, 'leased', { value: true });
-  Object.defineProperty(node, 'directoryOf', { value: () => 2 });
-  const homes = new Homes({
-    node,
-    lookup: async () => ok({ master: 2, life, since: { transid: 1, n: 1 } }),
-    ...{ mastered: () => {}, isMaster: () => undefined, forgetting: () => undefined },
-  });
-  const asked: Asked[] = [];
-  const released: ReleaseRequest[] = [];
-  const agent = new Agent({
-    ...{ node, homes, deadlockMs: 60_000, ended: () => {} },
-    ask: (to, q) => new Promise((answer) => asked.push({ to, q, answer })),
-    release: async (_to, q) => {
-      released.push(q);
-      return ok({});
-    },
-  });
-  node.onGone((num) => agent.masterLost(num));
-  agent.sessions.open({ session });
-  const q = { session, ref: 1, op: 1, lockspace: 'ls', resource: 'r', mode: 'EX' as const };
-  const reply = agent.lock(q, new AbortController().signal);
-  return { node, homes, agent, asked, released, reply };
-}
+import { granted, life, loneAgent } from './lone-agent.ts';
 
 test('a grant on its way from a master that is lost is not taken: the next master is asked', async () => {
-  const { node, homes, agent, asked, reply } = agentOfNode1();
+  const { node, asked, lock, fetch } = loneAgent();
+  const reply = lock();
   await until('it asks', () => asked.length === 1);
   node.lives.hear(2, life + 1);
   asked[0]?.answer(ok(granted));
   await Promise.resolve();
   // The next one comes for what is held: nothing is.
-  homes.fetched(key, { node: 3, life, since: { transid: 2, n: 1 } });
-  expect(agent.held(key)).toEqual([]);
-  agent.masterFound(key);
+  expect(fetch(3, 1)).toEqual([]);
   await until('it asks the next', () => asked.length === 2);
   expect(asked[1]?.to).toBe(3);
   asked[1]?.answer(ok({ ...granted, token: { transid: 2, n: 2 } }));
@@ -77,24 +22,28 @@ test('a grant on its way from a master that is lost is not taken: the next maste
 });
 
 test('a grant that is told is held from that moment on: a master that comes next hears of it', async () => {
-  const { agent, asked, reply } = agentOfNode1();
+  const { agent, asked, lock } = loneAgent();
+  const reply = lock();
   await until('it asks', () => asked.length === 1);
   const { lkid, op } = asked[0]?.q ?? { lkid: 0, op: 0 };
   agent.told({ life, lkid, op, outcome: granted }, 2);
-  expect(agent.held(key)).toMatchObject([{ lkid, mode: 'EX' }]);
+  expect(agent.held(keyOf('ls', 'r'))).toMatchObject([{ lkid, mode: 'EX' }]);
   asked[0]?.answer(ok({ state: 'queued' }));
   expect(await reply).toMatchObject({ ok: true });
 });
 
 test('an asking that was on its way when the refusal came is taken back: to its master it is a new lock', async () => {
-  const { agent, asked, released, reply } = agentOfNode1();
+  const { agent, asked, released, lock } = loneAgent();
+  const reply = lock();
   await until('it asks', () => asked.length === 1);
   const { lkid, op } = asked[0]?.q ?? { lkid: 0, op: 0 };
   const refused = { state: 'refused' as const, errno: 'ETIMEDOUT' as const, detail: '' };
   agent.told({ life, lkid, op, outcome: refused }, 2);
   asked[0]?.answer(ok({ state: 'queued' }));
+  await until('it is released', () => released.length === 1);
+  expect(released[0]?.q).toMatchObject({ lkid, force: true });
+  released[0]?.answer();
   expect(await reply).toMatchObject({ ok: false, errno: 'ETIMEDOUT' });
-  expect(released).toMatchObject([{ lkid, force: true }]);
   expect(agent.size).toBe(0);
 });
 
@@ -109,4 +58,34 @@ test('lives: the newest word counts, however late an older one comes; a death en
   expect(lives.hear(2, startsMax + 3)).toBe(false);
   expect(lives.hear(2, 2 * startsMax + 1)).toBe(true);
   expect(gone).toEqual([2, 2, 2]);
+});
+
+const range = (type: LockRange['type'], start: number, length: number): LockRange => ({
+  ...{ type, start, length },
+});
+const nl = { ...granted, mode: 'NL' as const, token: undefined };
+
+test('what a next master was not told of a range is not there for the one after it, though the operation failed', async () => {
+  const { node, asked, lock, fetch } = loneAgent();
+  const opened = lock({ mode: 'NL' });
+  await until('it asks', () => asked.length === 1);
+  asked[0]?.answer(ok(nl));
+  await opened;
+  const written = lock({ mode: 'NL', op: 2, range: range('write', 0, 10) });
+  await until('it asks for a range', () => asked.length === 2);
+  asked[1]?.answer(ok(nl));
+  await written;
+  const reading = lock({ mode: 'NL', op: 3, range: range('read', 5, 10), flags: ['NOQUEUE'] });
+  await until('it asks to read', () => asked.length === 3);
+  node.lives.hear(2, life + 1);
+  const left = [
+    { start: 0, end: 5, write: true },
+    { start: 5, end: 10, write: false },
+  ];
+  expect(fetch(3, 1)).toMatchObject([{ ranges: left, op: 2 }]);
+  asked[2]?.answer(ok({ state: 'queued' }));
+  await until('it asks the next', () => asked.length === 4);
+  asked[3]?.answer(ok({ state: 'refused', errno: 'EAGAIN', detail: '' }));
+  expect(await reading).toMatchObject({ errno: 'EAGAIN' });
+  expect(fetch(4, 2)).toMatchObject([{ ranges: left }]);
 });

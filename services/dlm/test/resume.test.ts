@@ -1,5 +1,5 @@
 // The lock manager alone is started again: its clients tell it what they hold, and nobody notices but by time.
-import type { dlm, LockGrant, RequestOf } from '@ssi/contracts';
+import type { dlm, LockGrant, LockRange, RequestOf } from '@ssi/contracts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Client, Cluster, until } from './cluster.ts';
 
@@ -75,6 +75,34 @@ describe('DLM: restart of the service alone, with its clients', () => {
     const next = await granted(a.lock(2, { resource: 'r', flags }));
     expect(text(next.value)).toBe('written');
     expect(next.valueInvalid).toBe(false);
+  });
+
+  test('locks under locks and byte ranges are there again; bytes that were being given up are not', async () => {
+    const [a, c] = [await cluster.client(1), await cluster.client(3)];
+    const nl = { mode: 'NL' as const, flags: [] };
+    await a.lock(1, { resource: 'f', ...nl });
+    const range = (type: LockRange['type'], start: number, length: number) => ({
+      ...{ resource: 'f', ...nl, range: { type, start, length } },
+    });
+    const top = await granted(c.lock(1, { resource: 'top', mode: 'CR' }));
+    const leaf = await granted(c.lock(2, { resource: 'leaf', parent: 1 }));
+    await granted(c.lock(3, { resource: 'f', ...nl }));
+    const file = await granted(c.lock(3, range('write', 0, 10)));
+    const { range: cut } = range('none', 0, 4);
+    await restart(c, [
+      kept(1, 'top', top),
+      kept(2, 'leaf', leaf, { parent: 1, parents: ['top'] }),
+      kept(3, 'f', file, { op: 2, giving: { ...nl, range: cut } }),
+    ]);
+    expect((await a.lock(1, range('write', 0, 4))).ok).toBe(true);
+    const other = await a.lock(1, { ...range('read', 4, 1), flags: ['NOQUEUE'] });
+    expect(other).toMatchObject({ errno: 'EAGAIN' });
+    await granted(a.lock(2, { resource: 'top', mode: 'CR' }));
+    const q = { resource: 'leaf', parent: 2, flags: ['NOQUEUE' as const] };
+    expect(await a.lock(3, q)).toMatchObject({ errno: 'EAGAIN' });
+    expect(await c.unlock(1)).toMatchObject({ errno: 'EBUSY' });
+    expect(await c.unlock(1, { force: true })).toMatchObject({ ok: true });
+    expect((await a.lock(4, q)).ok).toBe(true);
   });
 
   test('a client that died with it: others have its locks after 10 s, the value not valid', {

@@ -21,6 +21,7 @@ const graceMs = 5_000;
 interface Options {
   readonly mode: LockMode;
   readonly timeout?: number;
+  readonly shared?: boolean;
   readonly noqueue?: boolean;
   readonly lockspace: string;
   readonly node?: number;
@@ -36,6 +37,7 @@ export const define: Define = (command, shell) => {
         durationArgument,
       ),
     )
+    .option('-s, --shared', 'mode PR: beside others that read, and no writer')
     .option('-n, --noqueue', 'EAGAIN where it is not free now')
     .option('-l, --lockspace <name>', 'lockspace', lockspaceArgument, 'default')
     .option(
@@ -54,7 +56,7 @@ Ends with the command's own status; with 1 where the lock was not granted; with 
 
 Examples:
   ssi lock backup -- rsync -a /data backup:/data
-  ssi lock --timeout 5s --mode PR config -- cat /shared/config
+  ssi lock --timeout 5s --shared config -- cat /shared/config
   ssi lock counter -- sh -c 'echo $SSI_LOCK_TOKEN'`,
     )
     .action(
@@ -75,7 +77,7 @@ Examples:
             // Under another ssi lock: both wait together, and a circle of such waits is found.
             const xid = shell.io.env.SSI_LOCK_XID ?? randomBytes(8).toString('hex');
             const flags: LockFlag[] = options.noqueue ? ['NOQUEUE'] : [];
-            const asked = lockspace.lock(name, options.mode, {
+            const asked = lockspace.lock(name, options.shared ? 'PR' : options.mode, {
               flags,
               signal: shell.interrupted,
               ...(options.timeout !== undefined && { timeoutMs: options.timeout }),

@@ -18,12 +18,16 @@ const rowsOf = (resources: readonly ResourceInfo[]): Row[] =>
     ),
   );
 
+/** With those that it is under. */
+const pathText = ({ parents = [], resource }: ResourceInfo): string =>
+  [...parents, resource].join(' > ');
+
 const modes = ({ granted, requested }: LockRow): string =>
   requested === undefined ? `${granted}` : granted ? `${granted}->${requested}` : `->${requested}`;
 
 const columns: Column<Row>[] = [
   { title: 'LOCKSPACE', of: (r) => r.resource.lockspace },
-  { title: 'RESOURCE', of: (r) => r.resource.resource },
+  { title: 'RESOURCE', of: (r) => pathText(r.resource) },
   { title: 'MASTER', of: (r) => r.resource.master, align: 'right' },
   { title: 'MODE', of: (r) => modes(r.lock) },
   { title: 'STATE', of: (r) => (r.resource.recovering ? 'recovering' : r.queue) },
@@ -53,7 +57,7 @@ function blockers(r: ResourceInfo, lock: LockRow, before: readonly LockRow[]): s
 function tree(resources: readonly ResourceInfo[]): string {
   return resources
     .map((r) => {
-      const head = `${r.lockspace}/${r.resource}  master ${r.master}, directory ${r.directory ?? '?'}`;
+      const head = `${r.lockspace}/${pathText(r)}  master ${r.master}, directory ${r.directory ?? '?'}`;
       const marks = [r.recovering && 'recovering', r.valueInvalid && 'value not valid'];
       const held = r.granted.map((l) => `  ${modes(l)} ${who(l)}${l.token ? ` ${l.token}` : ''}`);
       const waits = (['converting', 'waiting'] as const).flatMap((queue) =>
