@@ -2,7 +2,7 @@
 // mode, or purges them. They end with the node's lock manager. [DLM_LKF_PERSISTENT, DLM_LKF_ORPHAN;
 // fs/dlm/lock.c: dlm_user_adopt_orphan, do_purge]
 import { fail, type LockMode, ok, type Reply } from '@ssi/contracts';
-import type { AgentLock } from './agent.ts';
+import type { AgentLock } from './agent-lock.ts';
 
 export class Orphans {
   readonly #locks = new Set<AgentLock>();

@@ -15,14 +15,21 @@ import {
   talksIn,
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
-import type { Agent } from './agent.ts';
+import type { Copies } from './copies.ts';
 import type { Directory } from './directory.ts';
+import type { Driver } from './driver.ts';
 import type { Homes } from './homes.ts';
 import type { LocalNode } from './local-node.ts';
 import type { Masters } from './masters.ts';
 
 type Round = RequestOf<typeof dlm.ops.census>;
-type Parts = { masters: Masters; directory: Directory; agent: Agent; homes: Homes };
+interface Parts {
+  readonly masters: Masters;
+  readonly directory: Directory;
+  readonly driver: Driver;
+  readonly copies: Copies;
+  readonly homes: Homes;
+}
 
 const viewMs = 1_000;
 const stepViewMs = 5_000;
@@ -44,7 +51,7 @@ export class Recovery {
     this.#parts = parts;
     node.onGone((num) => {
       parts.directory.masterLost(num);
-      parts.agent.masterLost(num);
+      parts.driver.masterLost(num);
       parts.masters.gone(num);
     });
     node.onView((view, before) => {
@@ -129,7 +136,7 @@ export class Recovery {
     from: number,
   ): Promise<Reply<ReplyOf<typeof dlm.ops.lost>, 'EAGAIN' | 'ESTALE'>> {
     const node = this.#node;
-    const { homes, agent } = this.#parts;
+    const { homes, copies } = this.#parts;
     if (!(await this.#agrees(q)) || node.life === undefined)
       return fail('EAGAIN', 'not at your view');
     if (!node.lives.hear(from, q.life)) return fail('ESTALE', 'that life is over');
@@ -141,7 +148,7 @@ export class Recovery {
       q,
       from,
     );
-    const lost = keys.slice(0, keysMax).map((key) => ({ key, held: agent.held(key).length }));
+    const lost = keys.slice(0, keysMax).map((key) => ({ key, held: copies.held(key).length }));
     return ok({ life: node.life, lost, more: keys.length > keysMax });
   }
 
@@ -173,7 +180,7 @@ export class Recovery {
     from: number,
   ): Reply<ReplyOf<typeof dlm.ops.rebuild>, 'EAGAIN' | 'ESTALE'> {
     const node = this.#node;
-    const { homes, agent } = this.#parts;
+    const { homes, copies } = this.#parts;
     if (node.life === undefined) return fail('EAGAIN', 'starting');
     if (!q.resources.every(({ key, since }) => homes.takes(key, since))) {
       node.log.warn('a master that is none asks for locks', { from });
@@ -181,7 +188,7 @@ export class Recovery {
     }
     const locks = q.resources.map(({ key, since }) => {
       homes.fetched(key, { node: from, life: q.life, since });
-      return agent.fetched(key);
+      return copies.fetched(key);
     });
     return ok({ life: node.life, locks });
   }

@@ -96,7 +96,7 @@ export function createDlm(deps: DlmDeps): Dlm {
     ...{ node, refill, forget },
     rebuild: async (to, q) => (own(to) ? recovery.rebuild(q, to) : ics.call(dlm, 'rebuild', to, q)),
     tell: (to, q) => {
-      if (own(to)) agent.told(q, to);
+      if (own(to)) agent.driver.told(q, to);
       else ics.send(dlm, 'told', to, q);
     },
   });
@@ -113,7 +113,9 @@ export function createDlm(deps: DlmDeps): Dlm {
     (pid) => agent.sessions.exited(pid),
   );
   const deadlocks = new DeadlockSearch({ node, masters, release });
-  const recovery: Recovery = new Recovery(node, { masters, directory, agent, homes });
+  const recovery: Recovery = new Recovery(node, {
+    ...{ masters, directory, homes, driver: agent.driver, copies: agent.copies },
+  });
 
   /** Until the directory of the day has answered. */
   async function untilDirectory<T>(
@@ -186,8 +188,8 @@ export function createDlm(deps: DlmDeps): Dlm {
           mastered: masters.locks,
           directory: directory.size,
           sessions: agent.sessions.size,
-          locks: agent.size,
-          orphans: agent.orphans.size,
+          locks: agent.copies.size,
+          orphans: agent.copies.orphans.size,
           ...masters.counters,
           ...deadlocks.counters,
           recovering: directory.isSettled && homes.lostCount === 0 && !masters.fetching ? 0 : 1,
@@ -234,7 +236,7 @@ export function createDlm(deps: DlmDeps): Dlm {
     },
     purge: async (q) => ok({ purged: await agent.purge(q) }),
     list: ({ lockspace }) =>
-      ok({ ...masters.list(lockspace, listMax), orphans: agent.orphans.lkids() }),
+      ok({ ...masters.list(lockspace, listMax), orphans: agent.copies.orphans.lkids() }),
     lookup: async (q, call) => {
       const is = heard(q, call);
       return is.ok ? directory.lookup(q, call.from.node) : is;
@@ -257,7 +259,7 @@ export function createDlm(deps: DlmDeps): Dlm {
       return is.ok ? masters.release(q) : is;
     },
     told: (q, call) => {
-      if (heard(q, call).ok) agent.told(q, call.from.node);
+      if (heard(q, call).ok) agent.driver.told(q, call.from.node);
       return ok();
     },
     suspect: () => {
@@ -295,7 +297,7 @@ export function createDlm(deps: DlmDeps): Dlm {
   /** From here on it is there for others, in a life that none of its former ones can be taken for. */
   async function begin(): Promise<void> {
     const starts = await tokens.start();
-    agent.countFrom(starts);
+    agent.copies.countFrom(starts);
     await resuming.all();
     if (!node.self || node.stopped) return;
     const life = node.self.incarnation.bootCount * startsMax + starts;
@@ -325,7 +327,7 @@ export function createDlm(deps: DlmDeps): Dlm {
       void begin();
       if (deadlockMs > 0)
         every(deadlockMs / 2, () => {
-          if (agent.waitsLong()) deadlocks.suspect();
+          if (agent.driver.waitsLong()) deadlocks.suspect();
         });
       every(sweepMs, () => {
         if (node.leased) agent.sessions.sweep();

@@ -2,7 +2,7 @@
 // each is told by `asts` what its locks block.
 import { fail, type LockMode, ok, type Reply } from '@ssi/contracts';
 import type { Clock } from '@ssi/ports';
-import type { AgentLock } from './agent.ts';
+import type { AgentLock } from './agent-lock.ts';
 
 /** A client that is not heard of for this long is gone. */
 export const sessionMs = 10_000;

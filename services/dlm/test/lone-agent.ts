@@ -48,7 +48,7 @@ export function loneAgent() {
     ask: (to, q) => new Promise((answer) => asked.push({ to, q, answer })),
     release: (_, q) => new Promise((done) => released.push({ q, answer: () => done(ok({})) })),
   });
-  node.onGone((num) => agent.masterLost(num));
+  node.onGone((num) => agent.driver.masterLost(num));
   const opened = agent.sessions.open({ session }) as Reply<Session> & { ok: true };
   const lock = (q: LockQuery = {}) => {
     const asks = { session, ref: 1, op: 1, lockspace: 'ls', resource: 'r', mode: 'EX' as const };
@@ -57,7 +57,7 @@ export function loneAgent() {
   /** Another master comes for what is held. */
   const fetch = (from: number, n: number, key = keyOf('ls', 'r')) => {
     homes.fetched(key, { node: from, life, since: { transid: 2, n } });
-    return agent.fetched(key);
+    return agent.copies.fetched(key);
   };
   return { node, homes, agent, session: opened.value, asked, released, lock, fetch };
 }

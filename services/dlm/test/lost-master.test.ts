@@ -26,8 +26,8 @@ test('a grant that is told is held from that moment on: a master that comes next
   const reply = lock();
   await until('it asks', () => asked.length === 1);
   const { lkid, op } = asked[0]?.q ?? { lkid: 0, op: 0 };
-  agent.told({ life, lkid, op, outcome: granted }, 2);
-  expect(agent.held(keyOf('ls', 'r'))).toMatchObject([{ lkid, mode: 'EX' }]);
+  agent.driver.told({ life, lkid, op, outcome: granted }, 2);
+  expect(agent.copies.held(keyOf('ls', 'r'))).toMatchObject([{ lkid, mode: 'EX' }]);
   asked[0]?.answer(ok({ state: 'queued' }));
   expect(await reply).toMatchObject({ ok: true });
 });
@@ -38,13 +38,13 @@ test('an asking that was on its way when the refusal came is taken back: to its 
   await until('it asks', () => asked.length === 1);
   const { lkid, op } = asked[0]?.q ?? { lkid: 0, op: 0 };
   const refused = { state: 'refused' as const, errno: 'ETIMEDOUT' as const, detail: '' };
-  agent.told({ life, lkid, op, outcome: refused }, 2);
+  agent.driver.told({ life, lkid, op, outcome: refused }, 2);
   asked[0]?.answer(ok({ state: 'queued' }));
   await until('it is released', () => released.length === 1);
   expect(released[0]?.q).toMatchObject({ lkid, force: true });
   released[0]?.answer();
   expect(await reply).toMatchObject({ ok: false, errno: 'ETIMEDOUT' });
-  expect(agent.size).toBe(0);
+  expect(agent.copies.size).toBe(0);
 });
 
 test('lives: the newest word counts, however late an older one comes; a death ends all of that boot', () => {

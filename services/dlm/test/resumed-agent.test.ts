@@ -36,9 +36,9 @@ test('DLM: resume: a parent that was given up since an earlier page: its child i
   fetch(2, 1, top);
   await until('the parent is released', () => released.length === 1);
   released[0]?.answer();
-  await until('it is gone', () => agent.size === 0);
+  await until('it is gone', () => agent.copies.size === 0);
   agent.resume(of, [told(2, 'leaf', { parent: 1, parents: ['top'] })]);
-  expect(agent.held(childKeyOf(top, 'leaf'))).toMatchObject([{ lkid: 1_002 }]);
+  expect(agent.copies.held(childKeyOf(top, 'leaf'))).toMatchObject([{ lkid: 1_002 }]);
 });
 
 test('DLM: resume: a range operation that was cut short: what it may have given up is not claimed', () => {
@@ -54,7 +54,7 @@ test('DLM: resume: a range operation that was cut short: what it may have given 
     owner(2, { type: 'read', start: 0, length: 5 }),
     owner(3, { type: 'write', start: 5, length: 0 }),
   ]);
-  const has = (ref: number) => agent.held(keyOf('ls', `file${ref}`))[0]?.ranges;
+  const has = (ref: number) => agent.copies.held(keyOf('ls', `file${ref}`))[0]?.ranges;
   expect(has(1)).toEqual([{ start: 5, end: 10, write: true }]);
   expect(has(2)).toEqual([
     { start: 0, end: 5, write: false },
@@ -81,5 +81,5 @@ test('DLM: trees: while those under a parent are being given up by force, nothin
   await until('it is released itself', () => released.length === 2);
   released[1]?.answer();
   expect((await over).ok).toBe(true);
-  expect(agent.size).toBe(0);
+  expect(agent.copies.size).toBe(0);
 });
