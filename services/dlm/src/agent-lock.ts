@@ -12,7 +12,7 @@ import {
 } from '@ssi/contracts';
 import { flag } from './flags.ts';
 import type { Home } from './homes.ts';
-import type { AskRequest } from './masters.ts';
+import type { AskRequest } from './mastered.ts';
 import { rank, writesValue } from './modes.ts';
 import { lowered, type Segment } from './ranges.ts';
 import type { Token } from './resource.ts';

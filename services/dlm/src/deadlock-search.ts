@@ -3,7 +3,8 @@
 import { dlm, type Reply } from '@ssi/contracts';
 import { confirmed, victims, type Wait, type Waiter, waitsAt } from './deadlock.ts';
 import type { LocalNode } from './local-node.ts';
-import type { Masters, ReleaseRequest } from './masters.ts';
+import type { ReleaseRequest } from './mastered.ts';
+import type { Masters } from './masters.ts';
 
 const askMs = 2_000;
 

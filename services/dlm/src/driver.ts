@@ -6,7 +6,7 @@ import type { Copies } from './copies.ts';
 import { flag } from './flags.ts';
 import type { Home, Homes, Mastership } from './homes.ts';
 import type { LocalNode } from './local-node.ts';
-import type { AskRequest, ReleaseRequest } from './masters.ts';
+import type { AskRequest, ReleaseRequest } from './mastered.ts';
 import { rank } from './modes.ts';
 import { withRange } from './ranges.ts';
 

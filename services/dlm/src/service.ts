@@ -26,7 +26,8 @@ import { Directory } from './directory.ts';
 import { Homes } from './homes.ts';
 import { startsMax } from './lives.ts';
 import { LocalNode } from './local-node.ts';
-import { Masters, type ReleaseRequest } from './masters.ts';
+import type { ReleaseRequest } from './mastered.ts';
+import { Masters } from './masters.ts';
 import { Owners } from './owners.ts';
 import type { SessionRecord, TokenRecord } from './ports.ts';
 import { Recovery } from './recovery.ts';
@@ -191,8 +192,10 @@ export function createDlm(deps: DlmDeps): Dlm {
           locks: agent.copies.size,
           orphans: agent.copies.orphans.size,
           ...masters.counters,
+          remastered: masters.fetching.remastered,
           ...deadlocks.counters,
-          recovering: directory.isSettled && homes.lostCount === 0 && !masters.fetching ? 0 : 1,
+          recovering:
+            directory.isSettled && homes.lostCount === 0 && !masters.fetching.isBusy ? 0 : 1,
           ...refusals(ics),
         },
       }),

@@ -5,7 +5,7 @@ import { Agent, type AgentDeps } from '../src/agent.ts';
 import { Homes } from '../src/homes.ts';
 import { startsMax } from '../src/lives.ts';
 import { LocalNode } from '../src/local-node.ts';
-import type { ReleaseRequest } from '../src/masters.ts';
+import type { ReleaseRequest } from '../src/mastered.ts';
 import type { Session } from '../src/sessions.ts';
 
 export const life = startsMax + 1;
