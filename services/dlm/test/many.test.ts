@@ -3,11 +3,11 @@
 import { afterEach, expect, test } from 'vitest';
 import { Cluster, until } from './cluster.ts';
 
-const waiters = 500;
+const waiters = 1_000;
 let cluster: Cluster;
 afterEach(() => cluster.stop());
 
-test('DLM: 500 wait for one resource: others are served meanwhile, each ends, none is left', async () => {
+test('DLM: 1,000 wait for one resource: others are served meanwhile, each ends, none is left', async () => {
   cluster = new Cluster();
   await cluster.start(1);
   const [holder, crowd, dies] = [
