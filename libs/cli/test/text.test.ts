@@ -14,6 +14,7 @@ import type { SpanRecord } from '@ssi/telemetry';
 import { describe, expect, test } from 'vitest';
 import { usage } from '../src/commands/top.ts';
 import { atLeast, lookAt } from '../src/finding.ts';
+import { lockTree } from '../src/lock-tree.ts';
 import { missingCapabilities } from '../src/machine-checks.ts';
 
 describe('arguments of kill', () => {
@@ -160,5 +161,27 @@ test('top: use between two looks; a process that moved never counts below zero',
     [1, 50],
     [3, 0],
     [2, 0],
+  ]);
+});
+
+test('locks as a tree: parents, byte ranges, and who waits', () => {
+  const lock = (lkid: number, label: string, node: number) => ({
+    ...{ lkid, label, node, granted: 'NL' as const },
+  });
+  const range = { type: 'write' as const, start: 0, length: 10, lkid: 1, waits: false };
+  const text = lockTree([
+    {
+      ...{ lockspace: 'fs', resource: 'a.db', parents: ['vol'], master: 1, directory: 2 },
+      ...{ recovering: false, valueInvalid: false, converting: [], waiting: [] },
+      granted: [lock(1, 'writer', 1), lock(2, 'reader', 3)],
+      ranges: [range, { ...range, type: 'read', start: 5, length: 0, lkid: 2, waits: true }],
+    },
+  ]);
+  expect(text.trimEnd().split('\n')).toEqual([
+    'fs/vol > a.db  master 1, directory 2',
+    '  NL writer@1',
+    '  NL reader@3',
+    '  write 0-9 writer@1',
+    '    read 5-end reader@3 waits',
   ]);
 });

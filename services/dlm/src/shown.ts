@@ -37,12 +37,15 @@ export function seenOf({ key, resource }: Mastered, nowMs: number): SeenResource
 }
 
 export function infoOf(m: Mastered, master: number): ResourceInfo {
-  const { granted, converting, waiting, valueInvalid } = m.resource;
+  const { granted, converting, waiting, ranges, valueInvalid } = m.resource;
   return {
     lockspace: m.key.slice(0, m.key.indexOf('/')),
     ...named(m.key),
     ...{ master, recovering: m.recovering !== undefined, valueInvalid },
-    ...{ granted: infos(granted), converting: infos(converting), waiting: infos(waiting) },
+    // Who waits for a byte range is on no queue, and holds his mode.
+    granted: infos([...firstOf(granted, listedMax), ...(ranges?.waiting ?? []).map((w) => w.lock)]),
+    converting: infos(firstOf(converting, listedMax)),
+    waiting: infos(firstOf(waiting, listedMax)),
     ...rangeInfos(m),
   };
 }
@@ -59,8 +62,8 @@ function firstOf(queue: Queue<HeldLock>, max: number): HeldLock[] {
   return first;
 }
 
-function infos(queue: Queue<HeldLock>): ResourceInfo['granted'] {
-  return firstOf(queue, listedMax).map(({ lkid, node, who, granted, requested, token }) => ({
+function infos(locks: readonly HeldLock[]): ResourceInfo['granted'] {
+  return locks.slice(0, listedMax).map(({ lkid, node, who, granted, requested, token }) => ({
     ...{ lkid, node, ...who },
     ...(granted !== undefined && { granted }),
     ...(requested !== undefined && { requested }),

@@ -160,10 +160,10 @@ test('DLM: byte ranges: the core does what an array of bytes does', () => {
             expect(has(id, at)?.write).toBe(oracle.cells[at]?.find((c) => c.owner === id)?.write);
       }
     }),
-    { numRuns: 120 },
+    { numRuns: 200 },
   );
   expect(operations).toBeGreaterThan(1_000);
-  expect(stuck).toBeGreaterThan(5);
+  expect(stuck).toBeGreaterThan(0);
 });
 
 let cluster: Cluster;

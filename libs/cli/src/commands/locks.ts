@@ -1,15 +1,12 @@
 // ssi locks: resources of the lock manager, who holds them, who waits for whom. [VMS: SHOW LOCK; dlm_tool lockdump]
 import type { LockList } from '@ssi/client';
-import type { LockMode, ResourceInfo } from '@ssi/contracts';
+import type { ResourceInfo } from '@ssi/contracts';
 import { lockspaceArgument, secondsArgument } from '../arguments.ts';
 import type { Define } from '../command-table.ts';
+import { type LockRow, lockTree, modes, pathText, who } from '../lock-tree.ts';
 import { type Column, table } from '../output.ts';
 
-type LockRow = ResourceInfo['granted'][number];
 type Row = { resource: ResourceInfo; lock: LockRow; queue: 'granted' | 'converting' | 'waiting' };
-
-const who = (lock: LockRow): string =>
-  `${lock.label ?? lock.session?.slice(0, 8) ?? '?'}@${lock.node}${lock.orphan ? ' (gone)' : ''}`;
 
 const rowsOf = (resources: readonly ResourceInfo[]): Row[] =>
   resources.flatMap((resource) =>
@@ -17,13 +14,6 @@ const rowsOf = (resources: readonly ResourceInfo[]): Row[] =>
       resource[queue].map((lock) => ({ resource, lock, queue })),
     ),
   );
-
-/** With those that it is under. */
-const pathText = ({ parents = [], resource }: ResourceInfo): string =>
-  [...parents, resource].join(' > ');
-
-const modes = ({ granted, requested }: LockRow): string =>
-  requested === undefined ? `${granted}` : granted ? `${granted}->${requested}` : `->${requested}`;
 
 const columns: Column<Row>[] = [
   { title: 'LOCKSPACE', of: (r) => r.resource.lockspace },
@@ -34,43 +24,6 @@ const columns: Column<Row>[] = [
   { title: 'OWNER', of: (r) => who(r.lock) },
   { title: 'TOKEN', of: (r) => r.lock.token ?? '-' },
 ];
-
-const beside: Record<LockMode, string> = {
-  ...{ NL: 'NL CR CW PR PW EX', CR: 'NL CR CW PR PW', CW: 'NL CR CW' },
-  ...{ PR: 'NL CR PR', PW: 'NL CR', EX: 'NL' },
-};
-
-/** Who stands in its way: holders of what it cannot be beside, else whoever is before it in its queue. */
-function blockers(r: ResourceInfo, lock: LockRow, before: readonly LockRow[]): string {
-  const wanted = lock.requested;
-  const holders = [...r.granted, ...r.converting].filter(
-    (other) =>
-      other !== lock &&
-      wanted &&
-      other.granted &&
-      !beside[wanted].split(' ').includes(other.granted),
-  );
-  const found = holders.length > 0 ? holders : before.slice(-1);
-  return found.map((other) => `${modes(other)} ${who(other)}`).join(', ') || 'nobody';
-}
-
-function tree(resources: readonly ResourceInfo[]): string {
-  return resources
-    .map((r) => {
-      const head = `${r.lockspace}/${pathText(r)}  master ${r.master}, directory ${r.directory ?? '?'}`;
-      const marks = [r.recovering && 'recovering', r.valueInvalid && 'value not valid'];
-      const held = r.granted.map((l) => `  ${modes(l)} ${who(l)}${l.token ? ` ${l.token}` : ''}`);
-      const waits = (['converting', 'waiting'] as const).flatMap((queue) =>
-        r[queue].map((l, i) => {
-          const before = [...(queue === 'waiting' ? r.converting : []), ...r[queue].slice(0, i)];
-          return `    ${modes(l)} ${who(l)} ${queue === 'waiting' ? 'waits' : 'converts, waits'} for ${blockers(r, l, before)}`;
-        }),
-      );
-      const mark = marks.filter(Boolean).join(', ');
-      return [`${head}${mark && ` (${mark})`}`, ...held, ...waits, ''].join('\n');
-    })
-    .join('');
-}
 
 interface Options {
   readonly lockspace?: string;
@@ -88,7 +41,7 @@ export const define: Define = (command, shell) => {
     .option('-d, --delay <seconds>', 'with --watch: between two looks', secondsArgument, 1_000)
     .option(
       '--json',
-      'as JSON: [{lockspace,resource,master,directory,recovering,valueInvalid,granted,converting,waiting}]',
+      'as JSON: [{lockspace,resource,master,directory,recovering,valueInvalid,granted,converting,waiting,ranges}]',
     )
     .addHelpText(
       'after',
@@ -120,7 +73,7 @@ Examples:
     for (const { node, errno } of silent)
       shell.note(`locks: node ${node} did not answer (${errno}): what it is master of is missing`);
     if (options.json) shell.json(resources);
-    else if (options.tree) shell.out(tree(resources));
+    else if (options.tree) shell.out(lockTree(resources));
     else shell.out(table(columns, rowsOf(resources), { paint: shell.paint, width: shell.width }));
   }
 };
