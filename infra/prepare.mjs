@@ -93,8 +93,13 @@ function prepare(noSetup) {
   if (ready(noSetup)) return 0;
   const setup = spawnSync(at('infra/setup'), [], { stdio: ['ignore', 2, 2] });
   if (setup.error) say(`infra/setup cannot run on this system: ${setup.error.message}`);
-  if (setup.error || setup.status === EXIT_INCOMPLETE) return EXIT_INCOMPLETE;
-  return setup.status === 0 ? 0 : stop('infra/setup failed; try the same command again');
+  if (!setup.error && setup.status !== EXIT_INCOMPLETE && setup.status !== 0)
+    stop('infra/setup failed; try the same command again');
+  if (!fs.existsSync(at('.tools/compile-cache'))) {
+    say('compiling ...');
+    spawnSync(process.execPath, [at('infra/compile.mjs')], { stdio: ['ignore', 2, 2] });
+  }
+  return setup.status === 0 ? 0 : EXIT_INCOMPLETE;
 }
 
 /** prepare() under a kernel lock: a launch that is killed gives it up once npm and apt have ended. */

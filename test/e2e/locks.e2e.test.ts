@@ -4,8 +4,11 @@ import { type ChildProcess, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { connect } from '@ssi/client';
 import type { ResourceInfo } from '@ssi/contracts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { value } from '../harness/busy.ts';
 import {
   canRunNative,
   follow,
@@ -165,6 +168,27 @@ describe.skipIf(!canRunNative)('end to end: locks', { timeout: 60_000 }, () => {
     killTree(waiter.child, 'SIGTERM');
     await waiter.ended;
     expect(await list()).toEqual([]);
+  });
+
+  test('a holder that runs on a node is killed: who waits has the lock at once', async () => {
+    const ssi = fileURLToPath(new URL('../../libs/cli/bin/ssi.mjs', import.meta.url));
+    const held = [process.execPath, ssi, '--cluster', cluster.name, 'lock', 'inside'];
+    const argv = [...held, '--', 'sleep', '600'];
+    const env = { PATH: '/usr/bin:/bin' };
+    const handle = value(await connect({ cluster: cluster.name }));
+    const { pid } = value(await handle.run({ argv, env, cwd: '/', node: 2 }));
+    const { granted } = await seen('inside', 1, 0);
+    expect(granted[0]?.pid).toBe(pid);
+    const waiter = hold('inside', '--node', '1');
+    await seen('inside', 1, 1);
+    const began = performance.now();
+    value(await handle.kill(pid, 9));
+    await tokenOf(waiter);
+    // The session alone would last for 10 s.
+    expect(performance.now() - began).toBeLessThan(5_000);
+    await handle.close();
+    killTree(waiter.child, 'SIGTERM');
+    await waiter.ended;
   });
 
   test('the lock manager of the holder is killed: holder and waiter notice nothing', async () => {

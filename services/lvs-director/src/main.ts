@@ -8,6 +8,7 @@ import { linkOf, linuxAddresses } from './adapters/addresses.linux.ts';
 import { byForwarding } from './adapters/data-plane.by-forwarding.ts';
 import { directDataPlane } from './adapters/data-plane.direct.ts';
 import { nftDataPlane } from './adapters/data-plane.nft.ts';
+import { changePlacesNow } from './adapters/places.netlink.ts';
 import { hostProber } from './adapters/prober.host.ts';
 import { linuxSockets } from './adapters/sockets.linux.ts';
 import { fileTableStore } from './adapters/table-store.file.ts';
@@ -31,7 +32,10 @@ const service = createLvs({
       ...{ nft, own: addresses },
       device: linkOf(addresses[0] ?? '')?.name ?? 'eth0',
     }),
-    nat: nftDataPlane({ nft, conntrack: ['cat', '/proc/net/nf_conntrack'] }),
+    nat: nftDataPlane({
+      ...{ nft, conntrack: ['cat', '/proc/net/nf_conntrack'] },
+      changePlaces: changePlacesNow,
+    }),
     forwardPackets: () => {
       try {
         writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');

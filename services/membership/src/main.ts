@@ -1,16 +1,10 @@
 // Entry of the membership process: environment -> adapters -> service. SIGTERM ends this process (and
 // the one that waits to take over), not the node's membership: leaving is `clms.shutdown`.
+import { flushCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { eventSubject } from '@ssi/contracts';
 import { createEndpoint, credentialOf, linkRouter } from '@ssi/ics';
-import {
-  goFirst,
-  jsonLog,
-  keepCompiledCode,
-  keepHealthFile,
-  systemClock,
-  systemRandom,
-} from '@ssi/linux';
+import { goFirst, jsonLog, keepHealthFile, systemClock, systemRandom } from '@ssi/linux';
 import { openJetStreamKv } from '@ssi/stores';
 import { natsSpanStore, startTelemetry } from '@ssi/telemetry';
 import { openDisk } from './adapters/disk.file.ts';
@@ -32,7 +26,6 @@ const random = systemRandom();
 const log = jsonLog({ level: env.logLevel }).with({ service: 'clms', node: env.num });
 
 // Starved heartbeats look like a dead node: ahead of everything but the guard.
-keepCompiledCode();
 const raised = goFirst();
 if (!raised.ok) log.warn('priority not raised', { detail: raised.detail });
 
@@ -74,7 +67,8 @@ const telemetry = await startTelemetry({
   store: natsSpanStore(nats, env.cluster),
 });
 
-// All that takes long is done by now: from here a node's lease runs while it waits for this process.
+// All that takes long is done here: afterwards a node's lease runs while it waits for this process.
+flushCompileCache();
 const turn = await takeTurn({
   name: `ssi-membership-${env.cluster}-${env.num}`,
   script: fileURLToPath(import.meta.url),
