@@ -1,8 +1,17 @@
 // The bridge of a cluster on this machine. Needs root, for interfaces.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readlinkSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import { tool } from '../src/up/host.ts';
-import { type ClusterNetwork, createNetwork, removeNetwork } from '../src/up/network.ts';
+import {
+  type ClusterNetwork,
+  connectNode,
+  createNetwork,
+  disconnectNode,
+  nodeAddress,
+  removeNetwork,
+} from '../src/up/network.ts';
 
 let made: ClusterNetwork | undefined;
 afterEach(async () => {
@@ -31,5 +40,32 @@ test.skipIf(process.getuid?.() !== 0)(
     }
     expect(addressOf(bridge)).toBe(before);
     expect(before).toMatch(/^02(:[0-9a-f]{2}){5}$/);
+  },
+);
+
+test.skipIf(process.getuid?.() !== 0)(
+  'a node that comes back at once is answered: it has the Ethernet address that the others know',
+  async () => {
+    const network = await createNetwork(`network-back-${process.pid}`);
+    if (!network.ok) throw new Error(network.detail);
+    made = network.value;
+    const own = readlinkSync('/proc/self/ns/net');
+    for (const life of [1, 2]) {
+      const node = spawn('unshare', ['-n', 'sleep', '600']);
+      try {
+        const pid = node.pid ?? 0;
+        await expect.poll(() => readlinkSync(`/proc/${pid}/ns/net`)).not.toBe(own);
+        expect(await connectNode(made, 5, pid)).toMatchObject({ ok: true });
+        const inside = ['-t', `${pid}`, '-n', tool('ip'), '-j', 'link', 'show', 'eth0'];
+        const [link] = JSON.parse(execFileSync('nsenter', inside, { encoding: 'utf8' }));
+        const hex = [0, ...nodeAddress(made, 5).split('.').map(Number)];
+        const known = hex.map((n) => n.toString(16).padStart(2, '0'));
+        expect(link.address, `life ${life}`).toBe(['02', ...known].join(':'));
+      } finally {
+        node.kill('SIGKILL');
+        await once(node, 'exit');
+        await disconnectNode(made, 5);
+      }
+    }
   },
 );

@@ -50,6 +50,19 @@ export async function createNetwork(
   return fail('EADDRINUSE', 'every 198.18.x.0/24 is in use on this machine');
 }
 
+/**
+ * A node that comes back has the Ethernet address that the others know: else what they send it goes to the former
+ * one for as long as they trust their neighbour tables, up to a minute. [arp(7): base_reachable_time]
+ */
+const ethernetOfNode = (network: ClusterNetwork, num: number): string =>
+  [
+    '02:00',
+    ...nodeAddress(network, num)
+      .split('.')
+      .map((n) => hexByte(Number(n))),
+  ].join(':');
+const hexByte = (n: number): string => n.toString(16).padStart(2, '0');
+
 const vethName = (network: ClusterNetwork, num: number): string =>
   `v${network.bridge.slice(3, 10)}n${num}`;
 
@@ -62,8 +75,10 @@ export async function connectNode(
   const veth = vethName(network, num);
   const inside = (...args: string[]) =>
     command('nsenter', ['-t', String(pid), '-n', tool('ip'), ...args]);
+  const ethernet = ethernetOfNode(network, num);
+  const peer = ['peer', 'name', 'eth0', 'address', ethernet, 'netns', String(pid)];
   const steps = [
-    () => ip('link', 'add', veth, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)),
+    () => ip('link', 'add', veth, 'type', 'veth', ...peer),
     () => ip('link', 'set', veth, 'master', network.bridge, 'up'),
     () => inside('addr', 'add', `${nodeAddress(network, num)}/24`, 'dev', 'eth0'),
     () => inside('link', 'set', 'eth0', 'up'),
