@@ -141,15 +141,20 @@ export function createSsi(link: ClientLink): Ssi {
     if (!asked.ok) return asked;
     const { view, answers } = asked.value;
     const silent: { node: number; errno: Errno }[] = [];
-    const resources = [...answers].flatMap(([node, answer]) => {
-      if (answer.ok) return answer.value.resources;
-      silent.push({ node, errno: answer.errno });
-      return [];
-    });
+    const key = (r: ResourceInfo): string => keyOf(r.lockspace, r.resource, r.parents);
+    const resources: ResourceInfo[] = [];
+    for (let [node, answer] of answers)
+      for (;;) {
+        if (!answer.ok) silent.push({ node, errno: answer.errno });
+        else resources.push(...answer.value.resources);
+        const last =
+          answer.ok && answer.value.truncated ? answer.value.resources.at(-1) : undefined;
+        if (!last) break;
+        answer = await link.ics.call(dlm, 'list', node, { ...request, after: key(last) });
+      }
     const orphans = new Set(
       [...answers.values()].flatMap((a) => (a.ok ? (a.value.orphans ?? []) : [])),
     );
-    const key = (r: ResourceInfo): string => keyOf(r.lockspace, r.resource, r.parents);
     const named = resources.map((r) => {
       const directory = directoryOf(view, key(r));
       const granted = r.granted.map((l) => (orphans.has(l.lkid) ? { ...l, orphan: true } : l));

@@ -373,9 +373,14 @@ export const dlm = defineContract('dlm', 1, {
   list: rpc({
     callers: ['read'],
     summary: 'The resources that this node is master of, with their locks.',
-    request: z.object({ lockspace: lockspaceName.optional() }),
+    request: z.object({
+      lockspace: lockspaceName.optional(),
+      /** In the order of their keys, those after this one. */
+      after: resourceKey.optional(),
+    }),
     reply: z.object({
       resources: z.array(resourceInfo),
+      /** There are more: ask for those after the last of these. */
       truncated: z.boolean(),
       /** Locks of this node whose owner is gone, wherever they are mastered. */
       orphans: z.array(lkid).optional(),
@@ -503,7 +508,9 @@ export const dlm = defineContract('dlm', 1, {
     callers: ['dlm'],
     summary:
       'Master: its resources where something waits, with their locks in the order of their queues.',
-    request: z.object({}),
+    request: z.object({
+      /** In the order of their keys, those after this one. */ after: resourceKey.optional(),
+    }),
     reply: z.object({
       resources: z.array(
         z.object({
@@ -515,6 +522,7 @@ export const dlm = defineContract('dlm', 1, {
           ranges: z.array(z.object({ lkid, blockers: z.array(lkid) })).optional(),
         }),
       ),
+      more: z.boolean().optional(),
     }),
     errnos: [],
     priority: 1,
@@ -574,13 +582,20 @@ export const dlm = defineContract('dlm', 1, {
     request: z.object({
       life,
       resources: z
-        .array(z.object({ key: resourceKey, since: tokenParts }))
+        .array(
+          z.object({
+            key: resourceKey,
+            since: tokenParts,
+            /** The greatest that is known: those after it. */
+            after: lkid.optional(),
+          }),
+        )
         .min(1)
         .max(locksMoved),
     }),
     reply: z.object({
       life,
-      /** In the order of the request. */
+      /** In the order of the request, each by lkid; of as many of them as one message carries. */
       locks: z.array(
         z.array(
           z.object({
@@ -603,6 +618,8 @@ export const dlm = defineContract('dlm', 1, {
           }),
         ),
       ),
+      /** The last of these has more locks. */
+      more: z.boolean().optional(),
     }),
     errnos: ['EAGAIN', 'ESTALE'],
     priority: 1,

@@ -1,6 +1,6 @@
 // The search for deadlocks over the whole cluster. One node at a time looks, so that no cycle is broken
 // twice: the one that the view names for it. The others tell it that something waits for long.
-import { dlm, type Reply } from '@ssi/contracts';
+import { dlm, ok, type Reply } from '@ssi/contracts';
 import { confirmed, victims, type Wait, type Waiter, waitsAt } from './deadlock.ts';
 import type { LocalNode } from './local-node.ts';
 import type { ReleaseRequest } from './mastered.ts';
@@ -59,9 +59,19 @@ export class DeadlockSearch {
     const { node, masters } = this.#d;
     const seen = await Promise.all(
       node.holders().map(async (num) => {
-        if (num === node.num) return waitsAt(num, masters.waits());
-        const reply = await node.ics.call(dlm, 'waits', num, {}, { timeoutMs: askMs });
-        return reply.ok ? waitsAt(num, reply.value.resources) : [];
+        const waits: Wait[] = [];
+        for (let after: string | undefined; ; ) {
+          const q = after === undefined ? {} : { after };
+          const reply =
+            num === node.num
+              ? ok(masters.waits(after))
+              : await node.ics.call(dlm, 'waits', num, q, { timeoutMs: askMs });
+          if (!reply.ok) return waits;
+          const { resources, more } = reply.value;
+          waits.push(...waitsAt(num, resources));
+          after = resources.at(-1)?.key;
+          if (!more || after === undefined) return waits;
+        }
       }),
     );
     return seen.flat();

@@ -13,6 +13,7 @@ import {
 } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import type { LocalNode } from './local-node.ts';
+import { keyBytes, Page } from './page.ts';
 import { type Block, firstBlock, isNewer, nameOf, nextBlock, type TokenSource } from './tokens.ts';
 
 export type LookupReply = ReplyOf<typeof dlm.ops.lookup>;
@@ -118,8 +119,14 @@ export class Directory {
     this.#heardAll = true;
     this.#settled.resolve();
     for (const [num, resources] of batches)
-      for (let at = 0; at < resources.length; at += remasterMax)
-        void this.#send(round, num, resources.slice(at, at + remasterMax));
+      for (let at = 0; at < resources.length; ) {
+        const page = new Page();
+        const some = resources
+          .slice(at, at + remasterMax)
+          .filter(({ key, recover }) => page.takes(keyBytes(key) + 4 * recover.length));
+        at += some.length;
+        void this.#send(round, num, some);
+      }
   }
 
   /** Until that node has answered, or this round is of no use any more. */

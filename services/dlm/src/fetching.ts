@@ -28,8 +28,8 @@ export interface FetchingDeps {
 
 export class Fetching {
   readonly #d: FetchingDeps;
-  /** What is to be fetched from each node; there while somebody does. */
-  readonly #wanted = new Map<number, Set<Mastered>>();
+  /** What is to be fetched from each node, after which lock; there while somebody does. */
+  readonly #wanted = new Map<number, Map<Mastered, number | undefined>>();
   /** Resources whose master was lost and that are whole again. */
   remastered = 0;
 
@@ -49,40 +49,48 @@ export class Fetching {
     m.awaited.add(num);
     const wanted = this.#wanted.get(num);
     if (wanted) {
-      wanted.add(m);
+      wanted.set(m, undefined);
       return;
     }
-    this.#wanted.set(num, new Set([m]));
+    this.#wanted.set(num, new Map([[m, undefined]]));
     void this.#fetchAll(num);
   }
 
   async #fetchAll(num: number): Promise<void> {
     const { node } = this.#d;
-    const wanted = this.#wanted.get(num) ?? new Set();
+    const wanted = this.#wanted.get(num) ?? new Map<Mastered, number | undefined>();
     await Promise.resolve(); // so that what is wanted at once is asked for at once
     while (wanted.size > 0 && !node.stopped) {
       const life = node.lives.alive(num);
       if (life === undefined || node.life === undefined) break;
       const some = [...wanted].slice(0, rebuildMax);
-      for (const m of some) wanted.delete(m);
-      const resources = some.map((m) => ({ key: m.key, since: nameOf(m.tokens) }));
+      for (const [m] of some) wanted.delete(m);
+      const resources = some.map(([{ key, tokens }, after]) => ({
+        ...{ key, since: nameOf(tokens), ...(after !== undefined && { after }) },
+      }));
       const reply = await this.#d.rebuild(num, { life: node.life, resources });
       const is = node.lives.alive(num);
       if (reply.ok && reply.value.life === is) {
-        some.forEach((m, i) => {
-          if (!wanted.has(m)) this.#fetched(m, num, is, reply.value.locks[i] ?? []);
+        const { locks, more = false } = reply.value;
+        some.forEach(([m, after], i) => {
+          if (wanted.has(m)) return; // from the start again
+          const its = locks[i];
+          if (its) this.#add(m, num, is, its);
+          if (!its) wanted.set(m, after);
+          else if (more && i === locks.length - 1) wanted.set(m, its.at(-1)?.lkid ?? after);
+          else this.#fetched(m, num);
         });
         continue;
       }
-      for (const m of some) wanted.add(m);
+      for (const [m, after] of some) if (!wanted.has(m)) wanted.set(m, after);
       await sleep(node.clock, retryMs);
     }
     this.#wanted.delete(num);
-    for (const m of wanted) this.#fetched(m, num, 0, []);
+    for (const m of wanted.keys()) this.#fetched(m, num);
   }
 
-  #fetched(m: Mastered, num: number, life: number, locks: Rebuilt): void {
-    if (!m.awaited.delete(num)) return;
+  #add(m: Mastered, num: number, life: number, locks: Rebuilt): void {
+    if (!m.awaited.has(num)) return;
     for (const { ranges, ...one } of locks) {
       const { lkid, op, mode, bast, token, value, valueSeq, valueKnown, who } = one;
       if (m.locks.has(lkid)) continue;
@@ -100,7 +108,10 @@ export class Fetching {
       if (!m.valueUnknown && value && valueSeq > m.resource.valueSeq)
         Object.assign(m.resource, { value, valueSeq, valueInvalid: false });
     }
-    if (m.awaited.size === 0) this.#recovered(m);
+  }
+
+  #fetched(m: Mastered, num: number): void {
+    if (m.awaited.delete(num) && m.awaited.size === 0) this.#recovered(m);
   }
 
   /** All have said what they hold: the value block is the best that is left, and grants go on. */

@@ -24,8 +24,9 @@ import {
   type ReleaseRequest,
 } from './mastered.ts';
 import { purge } from './operations.ts';
+import { Page } from './page.ts';
 import { isUnused, newLock, type Token } from './resource.ts';
-import { infoOf, seenOf, somebodyWaits } from './shown.ts';
+import { infoBytes, infoOf, seenBytes, seenOf, somebodyWaits } from './shown.ts';
 import { type Block, nameOf } from './tokens.ts';
 
 /** A resource that nobody uses keeps its master for this long, and so many of them at most. */
@@ -246,24 +247,41 @@ export class Masters {
     });
   }
 
-  /** For the search for deadlocks. What is being rebuilt is left out: who waits there is not known. */
-  /** For the search for deadlocks. What is being rebuilt is left out: who waits there is not known. */
-  waits(): SeenResource[] {
+  /**
+   * For the search for deadlocks: resources where somebody waits, in order of their keys, those after `after`. What
+   * is being rebuilt is left out: who waits there is not known.
+   */
+  waits(after = ''): { resources: SeenResource[]; more: boolean } {
     const nowMs = this.#d.node.clock.nowMs();
-    return [...this.#table.values()]
-      .filter((m) => !m.recovering && somebodyWaits(m.resource))
-      .map((m) => seenOf(m, nowMs));
+    const all = [...this.#table.values()].filter((m) => !m.recovering && somebodyWaits(m.resource));
+    return pageOf(all, after, { show: (m) => seenOf(m, nowMs), bytesOf: seenBytes });
   }
 
-  list(
-    lockspace: string | undefined,
-    max: number,
-  ): { resources: ResourceInfo[]; truncated: boolean } {
+  list(q: RequestOf<typeof dlm.ops.list>): { resources: ResourceInfo[]; truncated: boolean } {
+    const { lockspace, after = '' } = q;
     const used = [...this.#table.values()].filter(
       ({ key, resource }) =>
         (lockspace === undefined || key.startsWith(`${lockspace}/`)) && !isUnused(resource),
     );
-    const resources = used.slice(0, max).map((m) => infoOf(m, this.#d.node.num));
-    return { resources, truncated: used.length > max };
+    const show = (m: Mastered): ResourceInfo => infoOf(m, this.#d.node.num);
+    const { resources, more } = pageOf(used, after, { show, bytesOf: infoBytes });
+    return { resources, truncated: more };
   }
+}
+
+/** As many of those after `after` as one message carries. */
+function pageOf<T>(
+  all: readonly Mastered[],
+  after: string,
+  q: { show: (m: Mastered) => T; bytesOf: (one: T) => number },
+): { resources: T[]; more: boolean } {
+  const page = new Page();
+  const resources: T[] = [];
+  const its = all.filter(({ key }) => key > after).sort((a, b) => (a.key < b.key ? -1 : 1));
+  for (const m of its) {
+    const one = q.show(m);
+    if (!page.takes(q.bytesOf(one))) return { resources, more: true };
+    resources.push(one);
+  }
+  return { resources, more: false };
 }

@@ -18,9 +18,10 @@ import { sleep } from '@ssi/ports';
 import type { Copies } from './copies.ts';
 import type { Directory } from './directory.ts';
 import type { Driver } from './driver.ts';
-import type { Homes } from './homes.ts';
+import type { Homes, RebuiltLock } from './homes.ts';
 import type { LocalNode } from './local-node.ts';
 import type { Masters } from './masters.ts';
+import { keyBytes, Page } from './page.ts';
 
 type Round = RequestOf<typeof dlm.ops.census>;
 interface Parts {
@@ -35,8 +36,6 @@ const viewMs = 1_000;
 const stepViewMs = 5_000;
 /** The step is acknowledged when all that was lost has a master again, or after this. */
 const mendMs = 8_000;
-/** Resources in one answer. */
-const keysMax = 5_000;
 
 export class Recovery {
   readonly #node: LocalNode;
@@ -119,15 +118,13 @@ export class Recovery {
     // What the directory said before, and has not arrived yet, is worth nothing from here on.
     this.#rounds.set(from, { life: q.life, round: q.round });
     node.generation++;
-    const keys = this.#share(masters.keys(), q, from);
+    const { keys, more } = this.#share(masters.keys(), q, from);
     return ok({
-      life: node.life,
-      lives: node.lives.all(),
-      masters: keys.slice(0, keysMax).flatMap((key) => {
+      ...{ life: node.life, lives: node.lives.all(), more },
+      masters: keys.flatMap((key) => {
         const tokens = masters.tokens(key);
         return tokens ? [{ key, tokens: { ...tokens } }] : [];
       }),
-      more: keys.length > keysMax,
     });
   }
 
@@ -143,19 +140,19 @@ export class Recovery {
     node.lives.merge(q.lives);
     if (this.mourning) return fail('EAGAIN', 'the nodedown step has not come yet');
     if (node.lives.knowsMoreThan(q.lives)) return fail('EAGAIN', 'newer lives are known here');
-    const keys = this.#share(
-      [...homes.lost()].map((home) => home.key),
-      q,
-      from,
-    );
-    const lost = keys.slice(0, keysMax).map((key) => ({ key, held: copies.held(key).length }));
-    return ok({ life: node.life, lost, more: keys.length > keysMax });
+    const all = [...homes.lost()].map((home) => home.key);
+    const { keys, more } = this.#share(all, q, from);
+    const lost = keys.map((key) => ({ key, held: copies.held(key).length }));
+    return ok({ life: node.life, lost, more });
   }
 
-  /** Of these what is kept by that directory node, in order. */
-  #share(keys: readonly string[], q: Round, from: number): string[] {
+  /** Of these what is kept by that directory node, in order: a page of it. */
+  #share(all: readonly string[], q: Round, from: number): { keys: string[]; more: boolean } {
     const { after = '' } = q;
-    return keys.filter((key) => key > after && rendezvous(`dlm:${key}`, q.up) === from).sort();
+    const its = all.filter((key) => key > after && rendezvous(`dlm:${key}`, q.up) === from).sort();
+    const page = new Page();
+    const keys = its.filter((key) => page.takes(keyBytes(key)));
+    return { keys, more: keys.length < its.length };
   }
 
   remaster(
@@ -186,10 +183,20 @@ export class Recovery {
       node.log.warn('a master that is none asks for locks', { from });
       return fail('ESTALE', 'there is a newer master');
     }
-    const locks = q.resources.map(({ key, since }) => {
-      homes.fetched(key, { node: from, life: q.life, since });
-      return copies.fetched(key);
-    });
+    const page = new Page();
+    const locks: RebuiltLock[][] = [];
+    for (const { key, since, after } of q.resources) {
+      if (!page.takes(keyBytes(key))) break;
+      if (after === undefined) homes.fetched(key, { node: from, life: q.life, since });
+      const held = after === undefined ? copies.fetched(key) : copies.held(key);
+      const its = held.filter((l) => l.lkid > (after ?? 0)).sort((a, b) => a.lkid - b.lkid);
+      const some = its.filter((lock) => page.takes(lockBytes(lock)));
+      locks.push(some);
+      if (some.length < its.length) return ok({ life: node.life, locks, more: true });
+    }
     return ok({ life: node.life, locks });
   }
 }
+
+const lockBytes = ({ ranges = [], value, who }: RebuiltLock): number =>
+  320 + (value?.length ?? 0) + 48 * ranges.length + 4 * (who.label?.length ?? 0);

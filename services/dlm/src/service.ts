@@ -39,7 +39,6 @@ const sweepMs = 1_000;
 /** VMS waits for 10 s, since a search was dear there; here it is two questions to each node. */
 export const deadlockDefaultMs = 100;
 const retryMs = 20;
-const listMax = 10_000;
 
 export interface DlmDeps {
   readonly ics: Ics;
@@ -238,8 +237,7 @@ export function createDlm(deps: DlmDeps): Dlm {
       return ok({ sessionMs });
     },
     purge: async (q) => ok({ purged: await agent.purge(q) }),
-    list: ({ lockspace }) =>
-      ok({ ...masters.list(lockspace, listMax), orphans: agent.copies.orphans.lkids() }),
+    list: (q) => ok({ ...masters.list(q), orphans: agent.copies.orphans.lkids() }),
     lookup: async (q, call) => {
       const is = heard(q, call);
       return is.ok ? directory.lookup(q, call.from.node) : is;
@@ -269,7 +267,7 @@ export function createDlm(deps: DlmDeps): Dlm {
       deadlocks.search();
       return ok();
     },
-    waits: () => ok({ resources: masters.waits() }),
+    waits: ({ after }) => ok(masters.waits(after)),
     census: (q, call) => recovery.census(q, call.from.node),
     lost: (q, call) => recovery.lost(q, call.from.node),
     remaster: (q, call) => {

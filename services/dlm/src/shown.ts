@@ -2,6 +2,7 @@
 import { pathOf, type ResourceInfo } from '@ssi/contracts';
 import type { SeenResource } from './deadlock.ts';
 import { type HeldLock, heldRange, type Mastered } from './mastered.ts';
+import { keyBytes } from './page.ts';
 import { locksIn, type Queue } from './queue.ts';
 import { blockersOf } from './range-operations.ts';
 import { endOf } from './ranges.ts';
@@ -9,9 +10,11 @@ import type { Resource } from './resource.ts';
 import { tokenText } from './tokens.ts';
 
 /** Locks of each queue; who is behind these is looked at when it has come forward. */
-const seenMax = 1_000;
+const seenMax = 300;
+/** Of those in the way of one that waits for a byte range. */
+const blockersMax = 50;
 /** So many locks of one queue are listed; the rest is a number too many for anybody to read. */
-const listedMax = 1_000;
+const listedMax = 250;
 
 /** What waits there, and behind what. */
 export function seenOf({ key, resource }: Mastered, nowMs: number): SeenResource {
@@ -30,7 +33,7 @@ export function seenOf({ key, resource }: Mastered, nowMs: number): SeenResource
     waiting: seen(firstOf(waiting, seenMax)),
     ...(ranges && {
       ranges: want.map(({ lock, wish }) => ({
-        ...{ lkid: lock.lkid, blockers: blockersOf(ranges, lock, wish) },
+        ...{ lkid: lock.lkid, blockers: blockersOf(ranges, lock, wish).slice(0, blockersMax) },
       })),
     }),
   };
@@ -49,6 +52,25 @@ export function infoOf(m: Mastered, master: number): ResourceInfo {
     ...rangeInfos(m),
   };
 }
+
+export const seenBytes = (r: SeenResource): number =>
+  keyBytes(r.key) +
+  200 * (r.granted.length + r.converting.length + r.waiting.length) +
+  (r.ranges ?? []).reduce((sum, { blockers }) => sum + 32 + 9 * blockers.length, 0);
+
+export const infoBytes = ({
+  granted,
+  converting,
+  waiting,
+  ranges = [],
+  ...r
+}: ResourceInfo): number =>
+  [r.resource, ...(r.parents ?? [])].reduce((sum, name) => sum + keyBytes(name), 0) +
+  [...granted, ...converting, ...waiting].reduce(
+    (n, l) => n + 300 + 4 * (l.label?.length ?? 0),
+    0,
+  ) +
+  100 * ranges.length;
 
 export const somebodyWaits = (r: Resource): boolean =>
   r.converting.size + r.waiting.size + (r.ranges?.waiting.length ?? 0) > 0;

@@ -4,9 +4,11 @@ import {
   clms,
   dlm,
   fail,
+  keyOf,
   type MemberId,
   ok,
   type RequestOf,
+  type ResourceInfo,
   type View,
   vproc,
 } from '@ssi/contracts';
@@ -214,10 +216,17 @@ export class Cluster {
 
   async list(num: number) {
     const client = this.endpoint(0, 'lister');
-    const reply = await client.call(dlm, 'list', num, {});
+    const resources: ResourceInfo[] = [];
+    for (let after: string | undefined; ; ) {
+      const reply = await client.call(dlm, 'list', num, after === undefined ? {} : { after });
+      if (!reply.ok) throw new Error(reply.detail);
+      resources.push(...reply.value.resources);
+      const last = reply.value.truncated ? reply.value.resources.at(-1) : undefined;
+      if (!last) break;
+      after = keyOf(last.lockspace, last.resource, last.parents);
+    }
     await client.close();
-    if (!reply.ok) throw new Error(reply.detail);
-    return reply.value.resources;
+    return resources;
   }
 
   async client(node: number, pid?: number): Promise<Client> {

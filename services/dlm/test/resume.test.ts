@@ -1,5 +1,5 @@
 // The lock manager alone is started again: its clients tell it what they hold, and nobody notices but by time.
-import type { dlm, LockGrant, LockRange, RequestOf } from '@ssi/contracts';
+import { dlm, type LockGrant, type LockRange, type RequestOf } from '@ssi/contracts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Client, Cluster, until } from './cluster.ts';
 
@@ -103,6 +103,36 @@ describe('DLM: restart of the service alone, with its clients', () => {
     expect(await c.unlock(1)).toMatchObject({ errno: 'EBUSY' });
     expect(await c.unlock(1, { force: true })).toMatchObject({ ok: true });
     expect((await a.lock(4, q)).ok).toBe(true);
+  });
+
+  test('20 owners of 1,000 pieces each are more than one message to their master carries', async () => {
+    const [a, c] = [await cluster.client(1), await cluster.client(3)];
+    const nl = { resource: 'f', mode: 'NL' as const };
+    await a.lock(1, nl);
+    const ranges = Array.from({ length: 1_000 }, (_, i) => ({
+      ...{ start: 2 * i, end: 2 * i + 1, write: false },
+    }));
+    const locks: Resumed[] = [];
+    for (let ref = 1; ref <= 20; ref++) {
+      const grant = await granted(c.lock(ref, nl));
+      if (grant.copy) locks.push(kept(ref, 'f', { ...grant, copy: { ...grant.copy, ranges } }));
+    }
+    await cluster.restart(3);
+    await until('it says EREMCHG', () => c.over !== undefined);
+    for (let at = 0; at < 20; at += 5) {
+      const q = { session: c.session, locks: locks.slice(at, at + 5), more: at < 15 };
+      expect((await c.ics.call(dlm, 'resume', 3, q)).ok).toBe(true);
+    }
+    await until('the master has them', async () => {
+      const [f] = await cluster.list(1);
+      return f?.granted.length === 21 && f.ranges !== undefined && !f.recovering;
+    });
+    const flags = ['NOQUEUE' as const];
+    const range = (start: number) => ({ type: 'write' as const, start, length: 1 });
+    expect(await a.lock(1, { ...nl, flags, range: range(1_998) })).toMatchObject({
+      errno: 'EAGAIN',
+    });
+    expect((await a.lock(1, { ...nl, flags, range: range(1_999) })).ok).toBe(true);
   });
 
   test('a client that died with it: others have its locks after 10 s, the value not valid', {
