@@ -61,9 +61,20 @@ export interface FaultOptions {
   readonly untilMs: number;
   /** Mean pause between two faults, ms. */
   readonly everyMs: number;
+  /** What the run is about: no faults are drawn that do nothing to that. Default: programs. */
+  readonly about?: 'programs' | 'locks';
 }
 
-export function drawFaults({ random, nodes, fromMs, untilMs, everyMs }: FaultOptions): Fault[] {
+const lockServices: readonly ServiceName[] = ['clms', 'ics', 'dlm', 'dlm', 'dlm'];
+
+export function drawFaults({
+  random,
+  nodes,
+  fromMs,
+  untilMs,
+  everyMs,
+  about,
+}: FaultOptions): Fault[] {
   const faults: Fault[] = [];
   let atMs = fromMs;
   for (;;) {
@@ -75,13 +86,13 @@ export function drawFaults({ random, nodes, fromMs, untilMs, everyMs }: FaultOpt
         random.chance(0.3) ? random.between(2_000, 9_000) : random.between(100, 2_000),
       ),
       node: random.integer(1, nodes),
-      what: draw(random),
+      what: draw(random, about === 'locks'),
     });
   }
 }
 
-function draw(r: SimRandom): What {
-  const service = (): ServiceName => r.pick(serviceNames);
+function draw(r: SimRandom, locks: boolean): What {
+  const service = (): ServiceName => r.pick(locks ? lockServices : serviceNames);
   const makers: readonly [number, () => What][] = [
     [3, () => ({ kind: 'killNode' })],
     [3, () => ({ kind: 'killService', service: service() })],
@@ -112,21 +123,21 @@ function draw(r: SimRandom): What {
       3,
       () => ({
         kind: 'dieAtCall',
-        service: r.chance(0.6) ? 'vproc' : service(),
+        service: r.chance(0.6) && !locks ? 'vproc' : service(),
         calls: r.integer(0, 60),
         when: r.pick(['before', 'after'] as const),
         what: r.chance(0.75) ? 'service' : 'node',
       }),
     ],
     [
-      4,
+      locks ? 0 : 4,
       () => ({
         kind: 'dieAtPoint',
         point: r.pick(failpoints),
         what: r.chance(0.6) ? 'service' : 'node',
       }),
     ],
-    [3, () => ({ kind: 'failPort', op: r.pick(failingOps), times: r.integer(1, 3) })],
+    [locks ? 0 : 3, () => ({ kind: 'failPort', op: r.pick(failingOps), times: r.integer(1, 3) })],
   ];
   let at = r.float() * makers.reduce((sum, [weight]) => sum + weight, 0);
   for (const [weight, make] of makers) {

@@ -1,12 +1,15 @@
-// Users of the lock manager: clients that take, convert and give up locks on few resources while the
-// cluster is hurt. All that they see goes into one history, for the linearizability checker.
-import { dlm, type LockGrant, type LockMode, type Reply } from '@ssi/contracts';
+// Users of the lock manager, by the library for clients: they take, convert and give up locks on few resources
+// while the cluster is hurt and its lock managers are started again. All that they see goes into one history,
+// for the linearizability checker.
+import { type Lock, type Lockspace, openLockspace } from '@ssi/client';
+import { fail, type LockGrant, type LockMode, ok, type Reply, type View } from '@ssi/contracts';
 import { createIcs, type IcsEndpoint } from '@ssi/ics';
 import type { HistoryEvent, LockInput, LockOutput } from '@ssi/linearizability';
-import { sleep } from '@ssi/ports';
-import type { Life, SimRandom } from '@ssi/sim';
+import { type Ics, sleep } from '@ssi/ports';
+import type { SimRandom } from '@ssi/sim';
 import type { ViewsChecker } from './checkers/views.ts';
 import type { SimCluster } from './cluster.ts';
+import type { SimNode } from './node.ts';
 
 export type LockEvent = HistoryEvent<LockInput, LockOutput>;
 
@@ -15,9 +18,12 @@ const modes: readonly LockMode[] = ['EX', 'EX', 'EX', 'EX', 'PW', 'PW', 'PR', 'P
 const pauseMs = [5, 300] as const;
 const holdMs = [5, 600] as const;
 /** Longest wait for a lock. */
-const waitMs = 2_000;
+const timeoutMs = 2_000;
 /** A session that was not heard for this long may be over: it is, after 10 s. */
 const silenceMs = 7_000;
+/** A lock manager hears of the next life of its node within this. */
+const newLifeMs = 4_000;
+const flags = ['VALBLK'] as const;
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const words = (value: Uint8Array): string => new TextDecoder().decode(value).replaceAll('\0', '');
 
@@ -29,13 +35,23 @@ interface Owner {
 }
 interface Session {
   readonly id: string;
-  readonly node: number;
-  /** The life of the lock manager that keeps it. */
-  readonly life: Life | undefined;
-  heardMs: number;
-  /** It is over, or given up by its client. */
+  readonly space: Lockspace;
+  readonly node: SimNode;
+  /** The boot of the node that keeps it, and its life in the view. */
+  readonly boot: string;
+  readonly bootId: string | undefined;
+  readonly heard: Heard;
+  /** It may be over without its client's doing: its node was not UP, or heard nothing of it for long. */
+  inDoubt: boolean;
+  /** Lost, or given up by its client. */
   over: boolean;
-  refs: number;
+  locks: number;
+}
+interface Heard {
+  /** When a word of the client last got there for sure. */
+  ms: number;
+  /** When the view first showed the node in another life. */
+  replacedMs: number;
 }
 
 export class LockWork {
@@ -45,9 +61,10 @@ export class LockWork {
   readonly #views: ViewsChecker;
   readonly #random: SimRandom;
   readonly #clients: IcsEndpoint[] = [];
+  readonly #sessions = new Set<Session>();
   readonly #owners = new Set<Owner>();
   #on = true;
-  #sessions = 0;
+  #opened = 0;
   #values = 0;
   /** Clients whose last round has not ended. */
   busy = 0;
@@ -65,8 +82,11 @@ export class LockWork {
       const ics = createIcs({ ...self, clock: life.clock, random, transports, checkReplies: true });
       this.#clients.push(cluster.calls.watch(ics, life));
     }
+    // Some hear of no view, like those on a node that is cut off: what they hold they lose by the word of its lock manager.
     views.onView((view) => {
-      for (const ics of this.#clients) ics.setView(view);
+      this.#clients.forEach((ics, i) => {
+        if (i % 2 === 0) ics.setView(view);
+      });
     });
   }
 
@@ -86,13 +106,21 @@ export class LockWork {
   /** After each event: from when on a lock may be lost without its owner's doing. */
   look(): void {
     const nowMs = this.#cluster.world.clock.nowMs();
-    const members = this.#views.newest?.members ?? [];
-    for (const owner of this.#owners) {
-      const { node, life, heardMs, over } = owner.session;
-      const ends = !life?.alive || nowMs - heardMs > silenceMs || over;
-      const up = members.find((m) => m.num === node)?.state === 'UP';
-      if (ends || !up) this.#mayBeLost(owner);
+    for (const session of this.#sessions) {
+      const { node, boot, heard, bootId } = session;
+      const member = this.#member(node);
+      const up = member?.state === 'UP';
+      if (up && member.incarnation.bootId !== bootId)
+        heard.replacedMs = Math.min(heard.replacedMs, nowMs);
+      const same = node.up && node.boot === boot;
+      if (!up || !same || nowMs - heard.ms > silenceMs) session.inDoubt = true;
     }
+    for (const owner of this.#owners)
+      if (owner.session.inDoubt || owner.session.over) this.#mayBeLost(owner);
+  }
+
+  #member({ num }: SimNode): View['members'][number] | undefined {
+    return this.#views.newest?.members.find((m) => m.num === num);
   }
 
   /** Nobody can tell when it is lost, or whether. */
@@ -117,99 +145,122 @@ export class LockWork {
     while (this.#on) {
       await sleep(clock, this.#random.between(...pauseMs));
       if (!session || session.over) session = await this.#open(ics);
-      else await this.#round(ics, session);
+      else await this.#round(session);
     }
-    if (session) await this.#close(ics, session);
+    if (session) await this.#close(session);
   }
 
   async #open(ics: IcsEndpoint): Promise<Session | undefined> {
     const { clock } = this.#cluster.world;
     const node = this.#random.pick(this.#cluster.nodes);
-    const id = `${++this.#sessions}`.padStart(16, '0');
-    const life = node.lives.get('dlm');
-    const q = { session: id, open: true, after: 0 };
-    const reply = await ics.call(dlm, 'asts', node.num, q, { timeoutMs: 3_000 });
-    this.#count('open', reply);
-    if (!reply.ok || !life?.alive) return undefined;
-    const heardMs = clock.nowMs();
-    const session: Session = { id, node: node.num, life, heardMs, over: false, refs: 0 };
-    void this.#follow(ics, session);
+    const id = `${++this.#opened}`.padStart(16, '0');
+    const heard: Heard = { ms: clock.nowMs(), replacedMs: Number.POSITIVE_INFINITY };
+    const link = { ics: this.#heard(ics, heard), clock, seeds: [] };
+    const views = {
+      refresh: async () =>
+        this.#views.newest ? ok(this.#views.newest) : fail('EAGAIN', 'there is no view'),
+      watch: () => ({ stop: () => {} }),
+    };
+    const opened = await openLockspace(link, views, 'sim', { node: node.num }, id);
+    this.#count('open', opened);
+    if (!opened.ok) return undefined;
+    const space = opened.value;
+    const { boot } = node;
+    const bootId = this.#member(node)?.incarnation.bootId;
+    const session = { id, space, node, boot, bootId, heard, inDoubt: false, over: false, locks: 0 };
+    this.#sessions.add(session);
+    space.lost.addEventListener('abort', () => this.#lost(session));
     return session;
   }
 
-  /** Keeps it. */
-  async #follow(ics: IcsEndpoint, session: Session): Promise<void> {
+  /** Notes when what keeps the session got there. */
+  #heard(ics: IcsEndpoint, heard: Heard): Ics {
     const { clock } = this.#cluster.world;
-    while (!session.over) {
-      const q = { session: session.id, after: Number.MAX_SAFE_INTEGER };
+    const call = (...args: Parameters<Ics['call']>): Promise<Reply<unknown>> => {
       const sentMs = clock.nowMs();
-      const reply = await ics.call(dlm, 'asts', session.node, q, { timeoutMs: 4_000 });
-      if (reply.ok) session.heardMs = Math.max(session.heardMs, sentMs);
-      else if (reply.errno === 'ESRCH') session.over = true;
-      else await sleep(clock, 100);
-      if (clock.nowMs() - session.heardMs > 12_000) session.over = true;
-    }
+      const reply = ics.call(...args) as Promise<Reply<unknown>>;
+      if (args[1] === 'asts' || args[1] === 'resume')
+        void reply.then(({ ok }) => {
+          if (ok) heard.ms = Math.max(heard.ms, sentMs);
+          if (ok && sentMs - heard.replacedMs > newLifeMs)
+            this.#cluster.world.violated('excluded', 'a session outlives the life of its node');
+        });
+      return reply;
+    };
+    return { ...ics, call: call as Ics['call'] };
   }
 
-  async #close(ics: IcsEndpoint, session: Session): Promise<void> {
+  /** A lock manager that is started again costs nobody his session. */
+  #lost(session: Session): void {
+    const { id, space } = session;
+    const { world } = this.#cluster;
     session.over = true;
-    const reply = await ics.call(dlm, 'close', session.node, { session: session.id });
-    this.#count('close', reply);
+    world.journal.event(`session ${id}`, `is lost: ${space.lost.reason}`);
+    this.look();
+    this.#sessions.delete(session);
+    if (!session.inDoubt) world.violated('sessions are kept', `${id}: ${space.lost.reason}`);
+  }
+
+  async #close(session: Session): Promise<void> {
+    session.over = true;
+    this.#sessions.delete(session);
+    await session.space.close();
   }
 
   /** One lock, from its request to its end; what nobody knows the end of ends the session. */
-  async #round(ics: IcsEndpoint, session: Session): Promise<void> {
+  async #round(session: Session): Promise<void> {
     const { clock } = this.#cluster.world;
+    const { space } = session;
     const r = this.#random;
     const resource = r.pick(resources);
-    const ref = ++session.refs;
-    const owner: Owner = { name: `${session.id.slice(-3)}.${ref}`, resource, session };
+    const name = `${session.id.slice(-3)}.${++session.locks}`;
+    const owner: Owner = { name, resource, session };
     this.#owners.add(owner);
-    const where = { session: session.id, ref, lockspace: 'sim', resource };
-    const flags = ['VALBLK' as const];
-    let op = 0;
+    const about = { owner: name, resource };
 
-    const ask = async (mode: LockMode): Promise<boolean> => {
-      const value = op > 0 ? `v${++this.#values}` : undefined;
-      const input: LockInput =
-        op > 0
-          ? { op: 'convert', owner: owner.name, resource, mode, ...(value && { value }) }
-          : { op: 'lock', owner: owner.name, resource, mode };
-      const q = { ...where, op: ++op, mode, flags, waitMs, ...(value && { value: bytes(value) }) };
-      const reply = await this.#record(owner, input, () =>
-        ics.call(dlm, 'lock', session.node, q, { timeoutMs: 20_000 }),
-      );
-      return reply.ok;
-    };
-
-    let known = await ask(r.pick(modes));
-    const granted = known;
-    if (known) await sleep(clock, r.between(...holdMs));
-    if (known && r.chance(0.3)) {
-      known = await ask(r.pick(modes));
-      if (known) await sleep(clock, r.between(...holdMs));
+    const mode = r.pick(modes);
+    const got = await this.#record(owner, { op: 'lock', ...about, mode }, () =>
+      space.lock(resource, mode, { flags, timeoutMs }),
+    );
+    let known = got.ok;
+    if (got.ok) {
+      await sleep(clock, r.between(...holdMs));
+      if (r.chance(0.3)) {
+        const other = r.pick(modes);
+        const value = `v${++this.#values}`;
+        const options = { flags, timeoutMs, value: bytes(value) };
+        const done = await this.#record(
+          owner,
+          { op: 'convert', ...about, mode: other, value },
+          () => space.convert(got.value, other, options),
+        );
+        known = done.ok;
+        if (known) await sleep(clock, r.between(...holdMs));
+      }
+      if (known) known = await this.#unlock(owner, got.value);
     }
-    if (known && !session.over) {
-      const value = `v${++this.#values}`;
-      const input = { op: 'unlock' as const, owner: owner.name, resource, value };
-      const q = { session: session.id, ref, flags, value: bytes(value) };
-      const done = await this.#record(owner, input, () =>
-        ics.call(dlm, 'unlock', session.node, q, { timeoutMs: 10_000 }),
-      );
-      known = done.ok;
-      if (done.ok) this.#owners.delete(owner);
-    }
-    if (known || (!granted && !this.#owners.has(owner))) return;
+    if (known || (!got.ok && !this.#owners.has(owner))) return;
     this.#mayBeLost(owner);
     this.#givesUp(owner);
-    await this.#close(ics, session);
+    await this.#close(session);
   }
 
-  async #record(
+  async #unlock(owner: Owner, lock: Lock): Promise<boolean> {
+    const value = `v${++this.#values}`;
+    const input = { op: 'unlock', owner: owner.name, resource: owner.resource, value } as const;
+    const done = await this.#record(owner, input, async () => {
+      const reply = await owner.session.space.unlock(lock, { flags, value: bytes(value) });
+      return reply.ok ? ok({}) : reply;
+    });
+    if (done.ok) this.#owners.delete(owner);
+    return done.ok;
+  }
+
+  async #record<T extends Partial<LockGrant>>(
     owner: Owner,
     input: LockInput,
-    call: () => Promise<Reply<Partial<LockGrant>>>,
-  ): Promise<Reply<Partial<LockGrant>>> {
+    call: () => Promise<Reply<T>>,
+  ): Promise<Reply<T>> {
     const client = owner.name;
     this.history.push({ type: 'invoke', client, input });
     const reply = await call();
@@ -217,9 +268,10 @@ export class LockWork {
     const { world } = this.#cluster;
     const what = `${input.op} ${client} ${'mode' in input ? input.mode : ''} on ${input.resource}`;
     world.journal.event(client, `${what}: ${reply.ok ? (reply.value.token ?? 'ok') : reply.errno}`);
+    // These say that nothing was granted, whoever says it. A conversion down may have been made before.
+    const refused = !reply.ok && (reply.errno === 'EDEADLK' || reply.errno === 'EAGAIN');
     if (reply.ok) this.history.push({ type: 'ok', client, output: told(reply.value) });
-    // These say that nothing was granted, whoever says it.
-    else if (reply.errno === 'EAGAIN' || reply.errno === 'EDEADLK') {
+    else if (refused && (input.op === 'lock' || reply.errno === 'EDEADLK')) {
       this.history.push({ type: 'fail', client });
       if (input.op === 'lock') this.#owners.delete(owner);
     } else this.history.push({ type: 'info', client });

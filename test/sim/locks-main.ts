@@ -1,15 +1,34 @@
 // Runs the lock manager's simulation from the command line: `npm run sim:locks -- SEED SEEDS [LINES]`, with
-// so many lines of transcript for each seed that fails.
+// so many lines of transcript for each seed that fails; `npm run sim:locks -- plants [SEEDS]` says in how many of
+// so many seeds (20) each planted bug is found.
+import { lockPlants } from './lock-plants.ts';
 import { simulateLocks } from './locks.ts';
 
-const [first = 1, seeds = 1, lines = 0] = process.argv.slice(2).map(Number);
-let failed = 0;
-for (let seed = first; seed < first + seeds; seed++) {
-  const { failure, transcript } = await simulateLocks({ seed });
-  if (failure === undefined) continue;
-  failed++;
-  console.log(`seed ${seed}: ${failure}`);
-  if (lines > 0) console.log(transcript.slice(-lines).join('\n'));
+const args = process.argv.slice(2);
+if (args[0] === 'plants') await plants(Number(args[1] ?? 20));
+else await seeds(...args.map(Number));
+
+async function seeds(first = 1, count = 1, lines = 0): Promise<void> {
+  let failed = 0;
+  for (let seed = first; seed < first + count; seed++) {
+    const { failure, transcript } = await simulateLocks({ seed });
+    if (failure === undefined) continue;
+    failed++;
+    console.log(`seed ${seed}: ${failure}`);
+    if (lines > 0) console.log(transcript.slice(-lines).join('\n'));
+  }
+  console.log(`${count - failed} held, ${failed} failed`);
+  process.exitCode = failed ? 1 : 0;
 }
-console.log(`${seeds - failed} held, ${failed} failed`);
-process.exitCode = failed ? 1 : 0;
+
+async function plants(count: number): Promise<void> {
+  for (const plant of lockPlants) {
+    let found = 0;
+    for (let seed = 1; seed <= count; seed++) {
+      const { checker } = await simulateLocks({ seed, plant });
+      if (checker !== undefined && plant.checkers.includes(checker)) found++;
+    }
+    console.log(`${found} of ${count}: ${plant.name}`);
+    if (found === 0) process.exitCode = 1;
+  }
+}

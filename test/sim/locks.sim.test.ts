@@ -23,27 +23,12 @@ test('Locks: seeds 1 to 25 hold', { timeout: 400_000 }, async () => {
   assert.ok(granted > 1_500, `only ${granted} grants`);
 });
 
-// What seeds have found, by name.
-test('Locks: a node that comes back after it was excluded knows nothing of its former life', {
+// What seeds have found, by name. Of those above: 1, 7 and 13 a session that outlived the life of its node, 10 an
+// unlock that a node acknowledged which was out already.
+test('Locks: an asking that overtakes the word of a refusal leaves no lock behind', {
   timeout: 60_000,
 }, async () => {
-  expect((await simulateLocks({ seed: 2 })).failure).toBe(undefined);
-});
-test('Locks: a grant that waits for the lease is held by then, also for a new master', {
-  timeout: 60_000,
-}, async () => {
-  expect((await simulateLocks({ seed: 152 })).failure).toBe(undefined);
-});
-test('Locks: word of a grant or a refusal that was lost on its way is asked for again', {
-  timeout: 60_000,
-}, async () => {
-  expect((await simulateLocks({ seed: 107 })).failure).toBe(undefined);
-});
-test('Locks: what failed before the new master fetched what is held: seeds 36, 80, 169, 243, 246', {
-  timeout: 120_000,
-}, async () => {
-  for (const seed of [36, 80, 169, 243, 246])
-    expect((await simulateLocks({ seed })).failure, `seed ${seed}`).toBe(undefined);
+  expect((await simulateLocks({ seed: 67 })).failure).toBe(undefined);
 });
 
 for (const plant of lockPlants)

@@ -53,6 +53,7 @@ export async function simulateLocks(run: LockRun): Promise<LockResult> {
       random: world.random('faults'),
       ...{ nodes: 3, fromMs: formMs, untilMs: formMs + faultyMs },
       everyMs: world.random('pace').between(800, 5_000),
+      about: 'locks',
     });
   let configurations = 0;
   const body = async (): Promise<void> => {

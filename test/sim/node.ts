@@ -3,7 +3,7 @@
 
 import type { ActorHost } from '@ssi/client';
 import { type Incarnation, pidRange } from '@ssi/contracts';
-import { memoryTokenRecord } from '@ssi/dlm';
+import { memorySessionRecord, memoryTokenRecord } from '@ssi/dlm';
 import type { KeyRole } from '@ssi/ics';
 import {
   createFakeDisk,
@@ -65,6 +65,7 @@ export class SimNode {
   readonly locks: boolean;
   /** On the node's tmpfs: of this boot. */
   lockTokens = memoryTokenRecord();
+  lockSessions = memorySessionRecord();
   readonly disk: FakeDisk = createFakeDisk();
   readonly lives = new Map<ServiceName, Life>();
   machine: FakeMachine;
@@ -143,6 +144,7 @@ export class SimNode {
     this.#boot = this.#life('guard');
     this.disk.reboot();
     this.lockTokens = memoryTokenRecord();
+    this.lockSessions = memorySessionRecord();
     this.guard = createFakeGuard(this.#boot.clock);
     this.machine = this.#newMachine();
     this.machine.freeze(true);

@@ -173,6 +173,7 @@ function startDlm(node: SimNode, life: Life, { ics, direct }: Opened): void {
   const tokens = life.mortal(node.plant?.tokens?.(node.lockTokens) ?? node.lockTokens, 'tokens');
   const service = createDlm({
     ...{ ics, clock: life.clock, tokens, servicePid: 0 },
+    sessions: life.mortal(node.lockSessions, 'sessions'),
     log: node.world.journal.log(life.name),
     tcp: [{ host: node.address, port: direct.port }],
     setMap: (map) => direct.setMap(map),

@@ -73,6 +73,7 @@ export type {
   LockspaceOptions,
   UnlockOptions,
 } from './lockspace.ts';
+export { openLockspace } from './lockspace.ts';
 export type { OutputCursor } from './output-cursor.ts';
 export { outputCursor } from './output-cursor.ts';
 export {

@@ -18,6 +18,7 @@ import { HeldLocks } from './held-locks.ts';
 import { homeNode } from './home-node.ts';
 import type { ClientLink } from './link.ts';
 import { ownPid } from './own-process.ts';
+import { clientRandom } from './random.ts';
 import type { ViewSource } from './view-source.ts';
 
 export interface LockspaceOptions {
@@ -101,16 +102,20 @@ const openMs = 10_000;
 /** No call lasts longer; a lock that is waited for without `timeoutMs` ends with ETIMEDOUT after it. */
 const longestMs = 20 * 86_400_000;
 
-/** EHOSTDOWN: that node is not UP; EAGAIN: its lock manager is not ready in time. */
+type Link = Pick<ClientLink, 'ics' | 'clock' | 'seeds'>;
+type Views = Pick<ViewSource, 'refresh' | 'watch'>;
+
+/** `id`: of the session. EHOSTDOWN: that node is not UP; EAGAIN: its lock manager is not ready in time. */
 export async function openLockspace(
-  link: ClientLink,
-  views: ViewSource,
+  link: Link,
+  views: Views,
   name: string,
   options: LockspaceOptions = {},
+  id: string = clientRandom.hex(8),
 ): Promise<Reply<Lockspace>> {
   const node = await homeNode(link, views, options.node);
   if (!node.ok) return node;
-  const opened = new Session(link, views, name, node.value, options);
+  const opened = new Session(link, views, name, node.value, id, options);
   const done = await opened.open(options.signal);
   return done.ok ? ok(opened) : done;
 }
@@ -120,7 +125,7 @@ type LockRequest = RequestOf<typeof dlm.ops.lock>;
 class Session implements Lockspace {
   readonly name: string;
   readonly node: number;
-  readonly #link: ClientLink;
+  readonly #link: Link;
   readonly #id: string;
   readonly #who: { readonly pid?: number; readonly label?: string };
   readonly #xid: string | undefined;
@@ -136,10 +141,11 @@ class Session implements Lockspace {
   #closed = false;
 
   constructor(
-    link: ClientLink,
-    views: ViewSource,
+    link: Link,
+    views: Views,
     name: string,
     node: number,
+    id: string,
     { label, pid = ownPid(), xid }: LockspaceOptions,
   ) {
     this.#link = link;
@@ -147,9 +153,7 @@ class Session implements Lockspace {
     this.node = node;
     this.#who = { ...(label !== undefined && { label }), ...(pid !== undefined && { pid }) };
     this.#xid = xid;
-    this.#id = [...crypto.getRandomValues(new Uint8Array(8))]
-      .map((byte) => byte.toString(16).padStart(2, '0'))
-      .join('');
+    this.#id = id;
     // A call to a node that dies without a word ends because the view says so.
     this.#watch = views.watch();
   }
