@@ -49,6 +49,8 @@ export interface AgentLock {
   /** The newest operation, and its reply once it is over. */
   op: number;
   reply: LockReply | undefined;
+  /** Calls for that operation whose client has not given up. */
+  callers: number;
   pending: Pending | undefined;
   /** Being given up, with what is to be written. */
   leaving: Giving | undefined;
@@ -84,7 +86,7 @@ export const newAgentLock = (
   q: Pick<AgentLock, 'lkid' | 'ref' | 'op' | 'session' | 'home' | 'persistent' | 'bast'>,
 ): AgentLock => ({
   ...q,
-  ...{ who: q.session.who, opsBefore: 0, parent: undefined, children: 0, ranges: [] },
+  ...{ who: q.session.who, opsBefore: 0, callers: 0, parent: undefined, children: 0, ranges: [] },
   ...{ granted: undefined, token: undefined, value: undefined, valueSeq: 0, valueKnown: false },
   ...{ reply: undefined, pending: undefined, leaving: undefined },
 });

@@ -27,7 +27,7 @@ import { Driver, type DriverDeps } from './driver.ts';
 import { bitsOf, checkRequest, flag } from './flags.ts';
 import { lowered, withRange } from './ranges.ts';
 import type { ResumeRequest } from './resuming.ts';
-import { type Session, Sessions } from './sessions.ts';
+import { type Session, Sessions, sessionMs } from './sessions.ts';
 import { tokenOf } from './tokens.ts';
 
 export type AgentDeps = Omit<DriverDeps, 'copies' | 'blocking'> & {
@@ -85,8 +85,10 @@ export class Agent {
     const done = known ? known.op - known.opsBefore : 0;
     if (known && q.op <= done) {
       if (q.op < done) return fail('EEXIST', `operation ${q.op} of lock ${q.ref} is long over`);
+      const heard = this.#hears(known, signal);
       const reply = (await known.pending?.done) ?? known.reply;
       if (!this.#d.node.leased) await this.#d.node.whenLeased();
+      heard();
       return reply ?? fail('EEXIST', `lock ${q.ref} is in use`);
     }
     if (!known && q.op !== 1) return fail('ENOENT', `the session has no lock ${q.ref}`);
@@ -108,6 +110,7 @@ export class Agent {
       return fail('ENOLCK', `more than ${rangesMax} pieces of a resource for one owner`);
     const lock = known ?? this.#newLock(session, q, placed.value);
     lock.op = lock.opsBefore + q.op;
+    lock.callers = 0;
     lock.bast = q.bast ?? lock.bast;
     if (q.xid !== undefined) lock.who = { ...lock.who, xid: q.xid };
     const start = Promise.withResolvers<LockReply>();
@@ -125,11 +128,9 @@ export class Agent {
       q.waitMs === undefined
         ? undefined
         : this.#d.node.clock.after(q.waitMs, () => void this.driver.withdraw(lock, 'ETIMEDOUT'));
-    const gaveUp = (): void => void this.driver.withdraw(lock, 'ECANCELED');
-    signal.addEventListener('abort', gaveUp);
+    const heard = this.#hears(lock, signal);
     const outcome = await this.driver.drive(lock, pending, !known);
     timer?.cancel();
-    signal.removeEventListener('abort', gaveUp);
     // It is held from now on, also where the client hears of it later: a new master has to know of it.
     lock.pending = undefined;
     const reply = replyOf(lock, outcome);
@@ -138,9 +139,29 @@ export class Agent {
     if (!this.#d.node.leased) await this.#d.node.whenLeased();
     start.resolve(reply);
     if (adopts && !reply.ok && this.copies.has(lock)) this.copies.orphan(lock);
-    // Nobody is there to hear of it: what was granted would never be given up.
-    if (signal.aborted && !known && reply.ok) void this.#letGo(lock, { flags: 0, died: false });
+    heard();
     return reply;
+  }
+
+  /** Its client waits for the newest operation, until what this returns is called. */
+  #hears(lock: AgentLock, signal: AbortSignal): () => void {
+    const { op } = lock;
+    lock.callers++;
+    const gone = (): void => {
+      if (lock.op === op) lock.callers--;
+      this.#d.node.clock.after(sessionMs, () => this.#unheard(lock, op));
+    };
+    signal.addEventListener('abort', gone);
+    return () => signal.removeEventListener('abort', gone);
+  }
+
+  /** Whose call was cut short asks again soon. If not, nobody would ever give up what is granted. */
+  #unheard(lock: AgentLock, op: number): void {
+    const { session } = lock;
+    const isTheirs = this.copies.has(lock) && this.sessions.get(session.who.session) === session;
+    if (lock.callers > 0 || lock.op !== op || !isTheirs) return;
+    if (op === 1) void this.#letGo(lock, { flags: 0, died: false });
+    else if (lock.pending) void this.driver.withdraw(lock, 'ECANCELED');
   }
 
   #newLock(session: Session, q: LockRequest, { key, parent }: Place): AgentLock {
@@ -171,6 +192,8 @@ export class Agent {
       return fail('EBUSY', `${lock.value.children} locks are under it: first these, or use force`);
     const giving = { flags: bitsOf(q.flags), value: q.value, died: false };
     await this.#letGoWithAll(lock.value, giving);
+    // Where this node is out, the lock was taken from it, and others have never seen that value.
+    if (!this.#d.node.leased) await this.#d.node.whenLeased();
     return ok({});
   }
 

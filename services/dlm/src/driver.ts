@@ -66,8 +66,6 @@ export class Driver {
         ...(p.value && { value: p.value }),
         ...(p.range && { range: p.range, test: p.test }),
       });
-      // What was on its way when a refusal came is a new lock to its master, which nobody has.
-      if (p.told && lock.granted === undefined) await this.#takeBack(lock, at);
       const same = home.at === at && !home.lost;
       if (reply.ok) doubt = at;
       if (reply.ok && reply.value.state !== 'queued') {
@@ -117,16 +115,6 @@ export class Driver {
       pending.long.nextMs = nowMs + Math.min(nowMs - sinceMs, againMaxMs);
     }
     return any;
-  }
-
-  async #takeBack({ home, lkid, op }: AgentLock, at: Mastership): Promise<void> {
-    const { node } = this.#d;
-    while (home.at === at && !home.lost && node.life !== undefined && !node.stopped) {
-      const q = { life: node.life, key: home.key, lkid, op, flags: 0, force: true };
-      const reply = await this.#d.release(at.node, q);
-      if (reply.ok || reply.errno === 'ENOENT' || reply.errno === 'EREMCHG') return;
-      await sleep(node.clock, retryMs);
-    }
   }
 
   /** Another is looked for, unless something is held there: then that one comes by itself. */

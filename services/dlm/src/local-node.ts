@@ -120,7 +120,9 @@ export class LocalNode {
       const sentMs = this.clock.nowMs();
       const q = { timeoutMs: 4 * leaseAskMs };
       const reply = await this.ics.call(clms, 'confirm', this.num, {}, q);
-      if (reply.ok) this.#leaseUntilMs = Math.max(this.#leaseUntilMs, sentMs + reply.value.leaseMs);
+      // In a view that is not known here this may be another life of the node, and the lease that one's.
+      if (reply.ok && reply.value.transid <= this.transid)
+        this.#leaseUntilMs = Math.max(this.#leaseUntilMs, sentMs + reply.value.leaseMs);
       if (this.leased) for (const done of this.#leaseWaiters.splice(0)) done();
       await sleep(this.clock, leaseAskMs);
     }

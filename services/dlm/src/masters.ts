@@ -32,6 +32,15 @@ import { type Block, nameOf } from './tokens.ts';
 /** A resource that nobody uses keeps its master for this long, and so many of them at most. */
 export const idleMs = 10_000;
 const idleMax = 10_000;
+/** What was refused after it was queued is answered so again for this long: an asking may still be on its way. */
+const refusedMs = 30_000;
+
+interface Refused {
+  readonly life: number;
+  readonly op: number;
+  readonly outcome: LockOutcome;
+  readonly atMs: number;
+}
 
 export type MastersDeps = Pick<FetchingDeps, 'node' | 'rebuild'> & {
   /** To the agent of a node; order is kept. */
@@ -46,6 +55,8 @@ export class Masters {
   readonly #d: MastersDeps;
   readonly #table = new Map<string, Mastered>();
   readonly #forgetting = new Map<string, Promise<void>>();
+  /** New locks, by lkid, the oldest first. */
+  readonly #refused = new Map<number, Refused>();
   readonly fetching: Fetching;
   readonly counters = { asked: 0, granted: 0, queued: 0, blocking: 0, deadlocks: 0 };
 
@@ -115,6 +126,8 @@ export class Masters {
   #ask(m: Mastered, q: AskRequest, node: number): LockOutcome {
     const known = m.locks.get(q.lkid);
     if (known && known.op >= q.op) return known.outcome ?? { state: 'queued' };
+    const refused = this.#refused.get(q.lkid);
+    if (refused?.life === q.life && refused.op >= q.op) return refused.outcome;
     this.counters.asked++;
     if (q.convert !== (known !== undefined))
       return {
@@ -162,7 +175,11 @@ export class Masters {
       if (ast.type === 'granted') this.counters.granted++;
       else if (ast.errno === 'EDEADLK') this.counters.deadlocks++;
       if (lock.granted === undefined) m.locks.delete(lkid);
-      if (lock !== answered) this.#tell(lock.node, { lkid, op, outcome: lock.outcome });
+      if (lock === answered) continue;
+      this.#tell(lock.node, { lkid, op, outcome: lock.outcome });
+      if (lock.granted !== undefined) continue;
+      const atMs = this.#d.node.clock.nowMs();
+      this.#refused.set(lkid, { life: lock.life, op, outcome: lock.outcome, atMs });
     }
     if (isUnused(m.resource)) m.idleSinceMs = this.#d.node.clock.nowMs();
     // Somebody waits for nothing but a token.
@@ -234,9 +251,13 @@ export class Masters {
     }
   }
 
-  /** Gives up what nobody used for a while. */
+  /** Gives up what nobody used for a while, and forgets what was refused long ago. */
   sweep(): void {
     const nowMs = this.#d.node.clock.nowMs();
+    for (const [lkid, { atMs }] of this.#refused) {
+      if (nowMs - atMs < refusedMs) break;
+      this.#refused.delete(lkid);
+    }
     const idle = [...this.#table.values()].filter((m) => isUnused(m.resource) && !m.recovering);
     const excess = idle.length - idleMax;
     idle.forEach((m, i) => {

@@ -13,10 +13,16 @@ export interface Reserved {
   readonly n: number;
 }
 
-/** The sessions that are open, for the next life of the service in the same boot of its node. */
+/** The sessions that are open, for the next life of the service. */
 export interface SessionRecord {
-  all(): Promise<readonly string[]>;
+  all(): Promise<readonly RecordedSession[]>;
   /** Resolves when the next life will know of it. */
-  add(session: string): Promise<void>;
-  remove(session: string): void;
+  add(one: RecordedSession): Promise<void>;
+  remove(one: RecordedSession): void;
+}
+
+export interface RecordedSession {
+  readonly session: string;
+  /** Boot count of the node when it was opened: a node may begin another life without a boot of its machine. */
+  readonly boot: number;
 }

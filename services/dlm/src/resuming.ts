@@ -10,8 +10,10 @@ export type ResumeRequest = RequestOf<typeof dlm.ops.resume>;
 export class Resuming {
   readonly #record: SessionRecord | undefined;
   readonly #clock: Clock;
-  /** Sessions of the former life that have not said all. */
-  #expected = new Set<string>();
+  /** Sessions of the former life that have not said all, with the boot that they were opened in. */
+  #expected = new Map<string, number>();
+  /** Of the node; undefined: not known yet. */
+  #boot: number | undefined;
   #done = Promise.withResolvers<void>();
   #over = false;
 
@@ -21,15 +23,23 @@ export class Resuming {
   }
 
   async load(): Promise<void> {
-    this.#expected = new Set(await this.#record?.all());
+    for (const { session, boot } of (await this.#record?.all()) ?? [])
+      this.#expected.set(session, boot);
   }
 
-  /** Resolves when it can begin to serve. */
-  async all(): Promise<void> {
+  /** Whether it is known which life of the node this is. */
+  get begun(): boolean {
+    return this.#boot !== undefined;
+  }
+
+  /** Resolves when it can begin to serve. What was held in another life of the node is lost: others have it by now. */
+  async all(boot: number): Promise<void> {
+    for (const [session, before] of this.#expected) if (before !== boot) this.ended(session);
+    this.#boot = boot;
     if (this.#expected.size > 0)
       await Promise.race([this.#done.promise, sleep(this.#clock, sessionMs)]);
     this.#over = true;
-    for (const session of this.#expected) this.ended(session);
+    for (const session of this.#expected.keys()) this.ended(session);
   }
 
   /** It may have locks of the former life, and has not said which. */
@@ -42,11 +52,12 @@ export class Resuming {
   }
 
   async opened(session: string): Promise<void> {
-    await this.#record?.add(session);
+    if (this.#boot !== undefined) await this.#record?.add({ session, boot: this.#boot });
   }
 
   ended(session: string): void {
-    this.#record?.remove(session);
+    const boot = this.#expected.get(session) ?? this.#boot;
+    if (boot !== undefined) this.#record?.remove({ session, boot });
     this.has(session);
   }
 }

@@ -225,6 +225,7 @@ export function createDlm(deps: DlmDeps): Dlm {
       return ok({ sessionMs, blocking: [...blocking] });
     },
     resume: (q) => {
+      if (!resuming.begun) return fail('EAGAIN', 'it still starts');
       const known = agent.sessions.get(q.session);
       if (!known && !resuming.expects(q.session))
         return fail('ESRCH', 'the session is over: its locks are lost');
@@ -299,9 +300,11 @@ export function createDlm(deps: DlmDeps): Dlm {
   async function begin(): Promise<void> {
     const starts = await tokens.start();
     agent.copies.countFrom(starts);
-    await resuming.all();
-    if (!node.self || node.stopped) return;
-    const life = node.self.incarnation.bootCount * startsMax + starts;
+    const boot = node.self?.incarnation.bootCount;
+    if (boot === undefined) return;
+    await resuming.all(boot);
+    if (node.stopped) return;
+    const life = boot * startsMax + starts;
     node.life = life;
     node.lives.hear(node.num, life);
     directory.hearAll();

@@ -202,6 +202,16 @@ export class Cluster {
     this.tell();
   }
 
+  /** A node that was excluded and did not die: it comes back in another life, its lock manager too. */
+  async comeBack(num: number): Promise<void> {
+    const boots = (this.members.get(num)?.boots ?? 0) + 1;
+    this.members.set(num, { state: 'UP', boots });
+    this.transid++;
+    this.tell();
+    await this.#node(num).dlm.outlived;
+    await this.restart(num);
+  }
+
   #node(num: number): Node {
     const node = this.nodes.get(num);
     if (!node) throw new Error(`node ${num} does not run`);

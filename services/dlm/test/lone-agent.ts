@@ -2,6 +2,7 @@
 import { type dlm, keyOf, ok, type Reply, type RequestOf } from '@ssi/contracts';
 import { type Clock, type Ics, noLog } from '@ssi/ports';
 import { Agent, type AgentDeps } from '../src/agent.ts';
+import type { LockReply } from '../src/agent-lock.ts';
 import { Homes } from '../src/homes.ts';
 import { startsMax } from '../src/lives.ts';
 import { LocalNode } from '../src/local-node.ts';
@@ -50,9 +51,12 @@ export function loneAgent() {
   });
   node.onGone((num) => agent.driver.masterLost(num));
   const opened = agent.sessions.open({ session }) as Reply<Session> & { ok: true };
-  const lock = (q: LockQuery = {}) => {
+  const lock = (
+    q: LockQuery = {},
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<LockReply> => {
     const asks = { session, ref: 1, op: 1, lockspace: 'ls', resource: 'r', mode: 'EX' as const };
-    return agent.lock({ ...asks, ...q }, new AbortController().signal);
+    return agent.lock({ ...asks, ...q }, signal);
   };
   /** Another master comes for what is held. */
   const fetch = (from: number, n: number, key = keyOf('ls', 'r')) => {

@@ -32,19 +32,18 @@ test('a grant that is told is held from that moment on: a master that comes next
   expect(await reply).toMatchObject({ ok: true });
 });
 
-test('an asking that was on its way when the refusal came is taken back: to its master it is a new lock', async () => {
+test('a client whose call is cut short asks again, and has what was granted meanwhile', async () => {
   const { agent, asked, released, lock } = loneAgent();
-  const reply = lock();
+  const call = new AbortController();
+  const first = lock({}, call.signal);
   await until('it asks', () => asked.length === 1);
-  const { lkid, op } = asked[0]?.q ?? { lkid: 0, op: 0 };
-  const refused = { state: 'refused' as const, errno: 'ETIMEDOUT' as const, detail: '' };
-  agent.driver.told({ life, lkid, op, outcome: refused }, 2);
-  asked[0]?.answer(ok({ state: 'queued' }));
-  await until('it is released', () => released.length === 1);
-  expect(released[0]?.q).toMatchObject({ lkid, force: true });
-  released[0]?.answer();
-  expect(await reply).toMatchObject({ ok: false, errno: 'ETIMEDOUT' });
-  expect(agent.copies.size).toBe(0);
+  call.abort();
+  const again = lock();
+  asked[0]?.answer(ok(granted));
+  expect(await again).toMatchObject({ ok: true });
+  await first;
+  expect(released).toEqual([]);
+  expect(agent.copies.held(keyOf('ls', 'r'))).toMatchObject([{ mode: 'EX' }]);
 });
 
 test('lives: the newest word counts, however late an older one comes; a death ends all of that boot', () => {

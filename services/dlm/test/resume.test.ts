@@ -146,4 +146,28 @@ describe('DLM: restart of the service alone, with its clients', () => {
     expect(next.valueInvalid).toBe(true);
     expect(await c.resume([])).toMatchObject({ errno: 'ESRCH' });
   });
+
+  test('a node that was excluded comes back: what its clients held is lost, whatever is on record', async () => {
+    const [a, c] = [await cluster.client(1), await cluster.client(3)];
+    const grant = await granted(c.lock(1, { resource: 'r' }));
+    await cluster.exclude(3);
+    const next = await granted(a.lock(1, { resource: 'r' }));
+    await cluster.comeBack(3);
+    await until('it is told', () => c.over !== undefined);
+    let resumed = await c.resume([kept(1, 'r', grant)]);
+    await until('the lock manager knows in which life of its node it is', async () => {
+      if (!resumed.ok && resumed.errno === 'EAGAIN')
+        resumed = await c.resume([kept(1, 'r', grant)]);
+      return resumed.ok || resumed.errno !== 'EAGAIN';
+    });
+    expect(resumed).toMatchObject({ errno: 'ESRCH' });
+    const other = await cluster.client(3);
+    expect(await other.lock(1, { resource: 'r', flags: ['NOQUEUE'] })).toMatchObject({
+      errno: 'EAGAIN',
+    });
+    await a.unlock(1);
+    expect(BigInt((await granted(other.lock(2, { resource: 'r' }))).token ?? 0)).toBeGreaterThan(
+      BigInt(next.token ?? 0),
+    );
+  });
 });

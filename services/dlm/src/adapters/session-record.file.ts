@@ -1,16 +1,20 @@
-// The sessions as empty files in a folder of the node (tmpfs).
+// The sessions as empty files in a folder of the node (tmpfs): SESSION.BOOT.
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { SessionRecord } from '../ports.ts';
+import type { RecordedSession, SessionRecord } from '../ports.ts';
 
 export function fileSessionRecord(dir: string): SessionRecord {
+  const path = ({ session, boot }: RecordedSession): string => join(dir, `${session}.${boot}`);
   return {
     async all() {
       await mkdir(dir, { recursive: true, mode: 0o700 });
-      return readdir(dir);
+      return (await readdir(dir)).map((name) => {
+        const [session = '', boot = ''] = name.split('.');
+        return { session, boot: Number(boot) };
+      });
     },
-    add: (session) => writeFile(join(dir, session), ''),
+    add: (one) => writeFile(path(one), ''),
     // One that stays behind is over when nobody resumes it.
-    remove: (session) => void rm(join(dir, session), { force: true }).catch(() => {}),
+    remove: (one) => void rm(path(one), { force: true }).catch(() => {}),
   };
 }

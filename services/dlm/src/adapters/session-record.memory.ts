@@ -1,11 +1,11 @@
 // The sessions in memory: for tests. It is as long-lived as whoever keeps it.
-import type { SessionRecord } from '../ports.ts';
+import type { RecordedSession, SessionRecord } from '../ports.ts';
 
 export function memorySessionRecord(): SessionRecord {
-  const sessions = new Set<string>();
+  const sessions = new Map<string, RecordedSession>();
   return {
-    all: async () => [...sessions],
-    add: async (session) => void sessions.add(session),
-    remove: (session) => void sessions.delete(session),
+    all: async () => [...sessions.values()],
+    add: async (one) => void sessions.set(one.session, one),
+    remove: ({ session }) => void sessions.delete(session),
   };
 }
