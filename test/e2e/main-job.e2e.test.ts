@@ -33,8 +33,9 @@ describe.skipIf(!canRunNative)('end to end: the main job', () => {
   beforeAll(async () => {
     cluster = await startCluster();
   });
+  let stopped = false;
   afterAll(async () => {
-    await cluster?.stop();
+    if (!stopped) await cluster?.stop();
   });
 
   const linesSoFar = async () => {
@@ -164,6 +165,7 @@ describe.skipIf(!canRunNative)('end to end: the main job', () => {
       ...['run', '--node', '2', '--detach', '--json', '--', '/bin/sleep', '1000'],
     );
     expect(run.pid).toBeGreaterThan(0);
+    stopped = true;
     await cluster.stop();
     expect(footprint(cluster.name)).toMatchObject({
       processes: [],
@@ -174,6 +176,5 @@ describe.skipIf(!canRunNative)('end to end: the main job', () => {
       folders: [],
     });
     expect((await cluster.ssi('down')).code).toBe(1);
-    cluster = await startCluster();
   });
 });
