@@ -5,7 +5,7 @@ export { keepCompiledCode } from './compiled-code.ts';
 export { errnoName, errnoOf } from './errno-name.ts';
 export { keepHealthFile } from './health-file.ts';
 export { jsonLog } from './log.ts';
-export { goFirst } from './priority.ts';
+export { goFirst, sessionFirst, startedFirst } from './priority.ts';
 export { systemRandom } from './random.ts';
 export { endWriting, Netlink, receive, resetSocket, takeDescriptor, transmit } from './sockets.ts';
 export {

@@ -15,9 +15,19 @@ export function goFirst(): Reply<undefined> {
   } catch (error) {
     return fail('EPERM', (error as Error).message);
   }
+  return sessionFirst('self');
+}
+
+/** A program that all wait for, started ahead of the others with all its threads; where that is not allowed, as any. [nice(1)] */
+export const startedFirst = (file: string, args: readonly string[]): [string, string[]] => [
+  'nice',
+  ['-n', String(foremost), file, ...args],
+];
+
+/** Where the kernel shares the processor among sessions first, nice counts inside a session only. EPERM: not allowed. */
+export function sessionFirst(pid: number | 'self'): Reply<undefined> {
   try {
-    // Where the kernel shares the processor among sessions first, nice counts inside a session only.
-    writeFileSync('/proc/self/autogroup', String(foremost));
+    writeFileSync(`/proc/${pid}/autogroup`, String(foremost));
   } catch (error) {
     // ENOENT: a kernel without them. EAGAIN: written a moment ago by another service of the session.
     const errno = errnoOf(error);

@@ -4,6 +4,7 @@
 // node's lease runs out: starting a process first would take as long as the lease. [unix(7): abstract sockets]
 import { spawn } from 'node:child_process';
 import { connect, createServer, type Server } from 'node:net';
+import { setPriority } from 'node:os';
 import type { Clock, Log } from '@ssi/ports';
 
 /** The supervisor's own restart comes first; only then one is started here. */
@@ -92,6 +93,12 @@ function turn(
         detached: true,
       });
       started = true;
+      // Its loading is not ahead of anybody; it goes first when it waits (main.ts).
+      try {
+        if (child.pid !== undefined) setPriority(child.pid, 0);
+      } catch {
+        // It ended at once.
+      }
       const ended = (): void => {
         started = false;
       };

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, relative } from 'node:path';
 import { fail, ok, type Reply } from '@ssi/contracts';
+import { sessionFirst, startedFirst } from '@ssi/linux';
 import { busCertificatePath, busKeyPath, natsLog } from '../security/authority.ts';
 import { type HostProcess, startDetached, tool, until } from './host.ts';
 
@@ -85,7 +86,10 @@ export async function startNats(
     ...(isOpen && { tls: { key: busKeyPath(dir), certificate: busCertificatePath(dir) } }),
   });
   const logPath = natsLog(dir);
-  const { process } = startDetached(tool('nats-server'), ['-c', `${data}/nats.conf`], { logPath });
+  // A busy machine that keeps it from answering looks like one that has lost it.
+  const program = startedFirst(tool('nats-server'), ['-c', `${data}/nats.conf`]);
+  const { process } = startDetached(...program, { logPath });
+  if (process) sessionFirst(process.pid);
   let port: string | undefined;
   const started = await until(() => {
     const file = readdirSync(data).find((f) => f.endsWith('.ports'));
