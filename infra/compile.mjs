@@ -4,18 +4,16 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { at, compileCache, ownNode, root } from './prepare.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const own = `${root}node_modules/node-linux-${process.arch}/bin/node`;
 const programs = [
   ['libs/cli/src/main.ts', 'container'],
-  ...readdirSync(`${root}services`).map((name) => [`services/${name}/src/main.ts`]),
+  ...readdirSync(at('services')).map((name) => [`services/${name}/src/main.ts`]),
 ];
 for (const program of programs)
-  if (existsSync(root + program[0]))
-    spawnSync(existsSync(own) ? own : process.execPath, program, {
+  if (existsSync(at(program[0])))
+    spawnSync(existsSync(ownNode) ? ownNode : process.execPath, program, {
       cwd: root,
-      env: { NODE_COMPILE_CACHE: `${root}.tools/compile-cache` },
+      env: { NODE_COMPILE_CACHE: compileCache },
       stdio: 'ignore',
     });

@@ -10,11 +10,10 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { at, EXIT_INCOMPLETE, prepareLocked, ready, root, stop } from './prepare.mjs';
+import { EXIT_INCOMPLETE, ownNode, prepareLocked, ready, root, stop } from './prepare.mjs';
 
 function projectNode() {
-  const node = at(`node_modules/node-linux-${process.arch}/bin/node`);
-  if (process.platform === 'linux' && existsSync(node)) return node;
+  if (process.platform === 'linux' && existsSync(ownNode)) return ownNode;
   if (Number.parseInt(process.versions.node, 10) >= 24) return process.execPath;
   const where = `${process.platform} ${process.arch}`;
   return stop(`no Node 24 for ${where} comes with the project: install it and start again with it`);

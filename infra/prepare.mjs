@@ -11,6 +11,9 @@ import { fileURLToPath } from 'node:url';
 const self = fileURLToPath(import.meta.url);
 export const root = path.resolve(path.dirname(self), '..');
 export const at = (...names) => path.join(root, ...names);
+/** Node 24 as one of the packages. */
+export const ownNode = at(`node_modules/node-linux-${process.arch}/bin/node`);
+export const compileCache = at('.tools/compile-cache');
 /** infra/setup's exit code when something is missing that it may not or cannot get. */
 export const EXIT_INCOMPLETE = 3;
 const EXIT_BUSY = 199; // our word from flock: another launch holds the lock
@@ -95,7 +98,7 @@ function prepare(noSetup) {
   if (setup.error) say(`infra/setup cannot run on this system: ${setup.error.message}`);
   if (!setup.error && setup.status !== EXIT_INCOMPLETE && setup.status !== 0)
     stop('infra/setup failed; try the same command again');
-  if (!fs.existsSync(at('.tools/compile-cache'))) {
+  if (!fs.existsSync(compileCache)) {
     say('compiling ...');
     spawnSync(process.execPath, [at('infra/compile.mjs')], { stdio: ['ignore', 2, 2] });
   }

@@ -2,14 +2,12 @@
 // command from its start to its end as a shell sees it, and in it the calls, by a client that has just
 // connected. A bare Node that does nothing is told beside it, since every command pays for it.
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { connect, type Ssi } from '@ssi/client';
 import { value } from '../harness/busy.ts';
-import { canRunNative, startCluster } from '../harness/cluster.ts';
+import { canRunNative, cli, startCluster } from '../harness/cluster.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { type Bench, quantile, type Row } from './report.ts';
 
-const cli = fileURLToPath(new URL('../../libs/cli/src/main.ts', import.meta.url));
 const processes = 1_000;
 const env = { PATH: '/usr/bin:/bin' };
 

@@ -4,13 +4,13 @@ import { type ChildProcess, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { connect } from '@ssi/client';
 import type { ResourceInfo } from '@ssi/contracts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { value } from '../harness/busy.ts';
 import {
   canRunNative,
+  cli,
   follow,
   startCluster,
   type TestCluster,
@@ -171,8 +171,7 @@ describe.skipIf(!canRunNative)('end to end: locks', { timeout: 60_000 }, () => {
   });
 
   test('a holder that runs on a node is killed: who waits has the lock at once', async () => {
-    const ssi = fileURLToPath(new URL('../../libs/cli/bin/ssi.mjs', import.meta.url));
-    const held = [process.execPath, ssi, '--cluster', cluster.name, 'lock', 'inside'];
+    const held = [process.execPath, cli, '--cluster', cluster.name, 'lock', 'inside'];
     const argv = [...held, '--', 'sleep', '600'];
     const env = { PATH: '/usr/bin:/bin' };
     const handle = value(await connect({ cluster: cluster.name }));

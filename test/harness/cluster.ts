@@ -7,7 +7,7 @@ import { type ClusterFile, clusterFile } from '@ssi/client';
 import { waitUntil } from './wait-until.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const cli = `${root}libs/cli/src/main.ts`;
+export const cli = `${root}libs/cli/src/main.ts`;
 
 export interface CommandResult {
   readonly code: number;

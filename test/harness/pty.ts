@@ -1,12 +1,9 @@
 // `ssi` on a terminal, as a person would use it: what is typed and what is seen.
 import { spawn } from 'node:child_process';
 import type { Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { program } from './busy.ts';
-import type { TestCluster } from './cluster.ts';
+import { cli, type TestCluster } from './cluster.ts';
 import { waitUntil } from './wait-until.ts';
-
-const cli = fileURLToPath(new URL('../../libs/cli/src/main.ts', import.meta.url));
 
 export interface Terminal {
   type(text: string): void;

@@ -1,15 +1,13 @@
 // One address for three real nodes: programs join it by listening, its director and its servers lose their power.
 // Clients are on a machine of their own, in a network namespace on the cluster's bridge.
 import { createHash } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { program } from '../harness/busy.ts';
 import { canRunNative, startCluster, type TestCluster, waitForStates } from '../harness/cluster.ts';
 import { commandLine } from '../harness/command-line.ts';
 import { type Outsider, startOutsider } from '../harness/outsider.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 
-const program = (name: string): string =>
-  fileURLToPath(new URL(`../programs/${name}`, import.meta.url));
 const python = '/usr/bin/python3';
 const [bytes, seconds, downloads] = [2_000_000, 8, 50];
 
@@ -143,7 +141,7 @@ describe.skipIf(!canRunNative)('end to end: one address', { timeout: 90_000 }, (
     expect((await table()).node).not.toBe(director);
     // Its server's power next: what is left of the three has no majority, so the first comes back before.
     await ssi('node', 'start', `${director}`);
-    await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' } as never);
+    await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' });
     const now = await table();
     const victim = others.find((n) => n !== now.node) ?? 0;
     await ssi('node', 'kill', `${victim}`);

@@ -1,7 +1,6 @@
 // Bugs that are planted to see whether the checkers find them: each bends what a service is given, or
 // what it is told, the way that bug in its code would. Nothing in the services knows of it.
 import { ok } from '@ssi/contracts';
-import type { TokenRecord } from '@ssi/dlm';
 import type { IcsEndpoint } from '@ssi/ics';
 import type { NodeGuard } from '@ssi/membership';
 import type { Ics, Kv } from '@ssi/ports';
@@ -16,7 +15,6 @@ export interface Plant {
   readonly ports?: (ports: VprocPorts, node: SimNode) => VprocPorts;
   readonly client?: (ics: IcsEndpoint, world: World) => IcsEndpoint;
   readonly kv?: (kv: Kv) => Kv;
-  readonly tokens?: (tokens: TokenRecord) => TokenRecord;
 }
 
 type CallArgs = Parameters<Ics['call']>;

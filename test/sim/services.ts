@@ -170,7 +170,7 @@ function startRouter(node: SimNode, life: Life, { ics, direct }: Opened): void {
 }
 
 function startDlm(node: SimNode, life: Life, { ics, direct }: Opened): void {
-  const tokens = life.mortal(node.plant?.tokens?.(node.lockTokens) ?? node.lockTokens, 'tokens');
+  const tokens = life.mortal(node.lockTokens, 'tokens');
   const service = createDlm({
     ...{ ics, clock: life.clock, tokens, servicePid: 0 },
     sessions: life.mortal(node.lockSessions, 'sessions'),

@@ -18,6 +18,11 @@ afterEach(async () => {
   if (made) await removeNetwork(made);
 });
 
+async function network(name: string): Promise<ClusterNetwork> {
+  const created = await createNetwork(name);
+  if (!created.ok) throw new Error(created.detail);
+  return created.value;
+}
 const ip = (...args: string[]): string => execFileSync(tool('ip'), args, { encoding: 'utf8' });
 const addressOf = (link: string): string =>
   (JSON.parse(ip('-j', 'link', 'show', link)) as { address: string }[])[0]?.address ?? '';
@@ -25,9 +30,7 @@ const addressOf = (link: string): string =>
 test.skipIf(process.getuid?.() !== 0)(
   'ssi up: the bus keeps its Ethernet address when the node with the lowest one joins and dies',
   async () => {
-    const network = await createNetwork(`network-test-${process.pid}`);
-    if (!network.ok) throw new Error(network.detail);
-    made = network.value;
+    made = await network(`network-test-${process.pid}`);
     const { bridge } = made;
     const before = addressOf(bridge);
     const port = `vt${process.pid}`;
@@ -46,9 +49,7 @@ test.skipIf(process.getuid?.() !== 0)(
 test.skipIf(process.getuid?.() !== 0)(
   'a node that comes back at once is answered: it has the Ethernet address that the others know',
   async () => {
-    const network = await createNetwork(`network-back-${process.pid}`);
-    if (!network.ok) throw new Error(network.detail);
-    made = network.value;
+    made = await network(`network-back-${process.pid}`);
     const own = readlinkSync('/proc/self/ns/net');
     for (const life of [1, 2]) {
       const node = spawn('unshare', ['-n', 'sleep', '600']);

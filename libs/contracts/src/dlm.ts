@@ -509,7 +509,8 @@ export const dlm = defineContract('dlm', 1, {
     summary:
       'Master: its resources where something waits, with their locks in the order of their queues.',
     request: z.object({
-      /** In the order of their keys, those after this one. */ after: resourceKey.optional(),
+      /** In the order of their keys, those after this one. */
+      after: resourceKey.optional(),
     }),
     reply: z.object({
       resources: z.array(

@@ -203,10 +203,8 @@ export class Agent {
     const lock = this.#find(q);
     if (!lock.ok) return lock;
     if (!lock.value.pending) return fail('EBUSY', 'nothing is pending');
-    const done = lock.value.pending.done;
-    void this.driver.withdraw(lock.value, 'ECANCELED');
-    const reply = await done;
-    return !reply.ok && reply.errno === 'ECANCELED'
+    const reply = await this.driver.cancel(lock.value);
+    return reply && !reply.ok && reply.errno === 'ECANCELED'
       ? ok({})
       : fail('EBUSY', 'it was over before it could be cancelled');
   }
@@ -247,11 +245,7 @@ export class Agent {
 
   /** What it waits for ends; what it holds is an orphan then. */
   async #abandon(lock: AgentLock): Promise<void> {
-    if (lock.pending) {
-      const { done } = lock.pending;
-      void this.driver.withdraw(lock, 'ECANCELED');
-      await done;
-    }
+    if (lock.pending) await this.driver.cancel(lock);
     if (this.copies.has(lock) && !lock.leaving) this.copies.orphan(lock);
   }
 

@@ -1,7 +1,7 @@
 // Takes each operation of an agent to its master, and to the next one where that is lost, until it is over.
 import type { dlm, LockMode, LockOutcome, Reply, RequestOf } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
-import type { AgentLock, Giving, Pending } from './agent-lock.ts';
+import type { AgentLock, Giving, LockReply, Pending } from './agent-lock.ts';
 import type { Copies } from './copies.ts';
 import { flag } from './flags.ts';
 import type { Home, Homes, Mastership } from './homes.ts';
@@ -185,13 +185,16 @@ export class Driver {
     }
   }
 
+  /** Ends what is pending; what came of it. */
+  async cancel(lock: AgentLock): Promise<LockReply | undefined> {
+    const done = lock.pending?.done;
+    void this.withdraw(lock, 'ECANCELED');
+    return done;
+  }
+
   /** Gives a lock up at its master, whichever that is by then. */
   async release(lock: AgentLock, q: Giving): Promise<void> {
-    if (lock.pending) {
-      const { done } = lock.pending;
-      void this.withdraw(lock, 'ECANCELED');
-      await done;
-    }
+    if (lock.pending) await this.cancel(lock);
     const { node, homes, copies } = this.#d;
     while (copies.has(lock) && !node.stopped) {
       const at = await homes.find(lock.home);

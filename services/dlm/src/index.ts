@@ -11,7 +11,7 @@ export { type Ask, cancel, convert, type Giving, purge, request, unlock } from '
 export type { Reserved, SessionRecord, TokenRecord } from './ports.ts';
 export { locksIn, type Queue } from './queue.ts';
 export { lockRange, testRange } from './range-operations.ts';
-export { lengthOf, lowered, obstacle, type RangeWish, type Segment, withRange } from './ranges.ts';
+export { lengthOf, lowered, obstacle, type Segment, withRange } from './ranges.ts';
 export {
   isUnused,
   type Lock,

@@ -3,20 +3,18 @@
 import { fail, originOf, type Reply, rangeOf, vproc } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import type { LocalNode } from './local-node.ts';
+import type { Sessions } from './sessions.ts';
 
 const retryMs = 200;
 
 export class Owners {
   readonly #node: LocalNode;
-  /** Whether sessions of this process are open. */
-  readonly #isWanted: (pid: number) => boolean;
-  readonly #ended: (pid: number) => void;
+  readonly #sessions: Pick<Sessions, 'hasOf' | 'exited'>;
   readonly #watched = new Set<number>();
 
-  constructor(node: LocalNode, isWanted: (pid: number) => boolean, ended: (pid: number) => void) {
+  constructor(node: LocalNode, sessions: Pick<Sessions, 'hasOf' | 'exited'>) {
     this.#node = node;
-    this.#isWanted = isWanted;
-    this.#ended = ended;
+    this.#sessions = sessions;
   }
 
   /** Until it ends, or until nobody wants to know any more. Idempotent. */
@@ -30,7 +28,7 @@ export class Owners {
 
   async #follow(pid: number): Promise<void> {
     const { clock, ics } = this.#node;
-    for (let known = false; !this.#node.stopped && this.#isWanted(pid); ) {
+    for (let known = false; !this.#node.stopped && this.#sessions.hasOf(pid); ) {
       const { view } = this.#node;
       const origin = view && originOf(view, pid);
       const asked = { pid, reap: false };
@@ -41,7 +39,8 @@ export class Owners {
               ? ics.call(vproc, 'wait', origin, asked)
               : ics.call(vproc, 'where', origin, { pid }));
       const isUnknown = !reply.ok && reply.errno === 'ESRCH';
-      if (known && (reply.ok || isUnknown || reply.errno === 'ECHILD')) return this.#ended(pid);
+      if (known && (reply.ok || isUnknown || reply.errno === 'ECHILD'))
+        return this.#sessions.exited(pid);
       // No process of the cluster: a service or an engine started it beside them.
       if (isUnknown) return;
       known ||= reply.ok;

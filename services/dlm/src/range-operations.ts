@@ -1,11 +1,11 @@
 // What a master does about byte ranges. Unlike for modes nobody waits for his turn: whatever is compatible
 // with what is held goes at once, and when something is given up those who wait are looked at in the order
 // in which they came. [fcntl(2): F_SETLK, F_SETLKW, F_GETLK; fs/locks.c: posix_lock_inode]
-import { fail, ok, type Reply } from '@ssi/contracts';
+import { fail, type LockRange, ok, type Reply } from '@ssi/contracts';
 import { flag } from './flags.ts';
 import type { Ast } from './grant.ts';
 import { dequeue, enqueue } from './queue.ts';
-import { obstacle, type RangeWish, type Segment, withRange } from './ranges.ts';
+import { obstacle, type Segment, withRange } from './ranges.ts';
 import type { Lock, Ranges, Resource } from './resource.ts';
 
 const rangesOf = <L extends Lock>(r: Resource<L>): Ranges<L> => {
@@ -21,7 +21,7 @@ const rangesOf = <L extends Lock>(r: Resource<L>): Ranges<L> => {
 export function lockRange<L extends Lock>(
   r: Resource<L>,
   lock: L,
-  ask: { readonly range: RangeWish; readonly flags: number },
+  ask: { readonly range: LockRange; readonly flags: number },
   asts: Ast<L>[],
 ): Reply<undefined, 'EBUSY' | 'EINVAL'> {
   if (lock.granted === undefined || lock.requested !== undefined)
@@ -57,7 +57,7 @@ export function lockRange<L extends Lock>(
 export function testRange<L extends Lock>(
   r: Resource<L>,
   lock: L,
-  wish: RangeWish,
+  wish: LockRange,
 ): { readonly lkid: number; readonly segment: Segment } | undefined {
   for (const [lkid, segments] of r.ranges?.held ?? []) {
     const segment = lkid === lock.lkid ? undefined : obstacle(segments, wish);
@@ -67,13 +67,13 @@ export function testRange<L extends Lock>(
 }
 
 /** Owners in the way of `lock`, by lkid. */
-export const blockersOf = (ranges: Ranges, lock: Lock, wish: RangeWish): number[] =>
+export const blockersOf = (ranges: Ranges, lock: Lock, wish: LockRange): number[] =>
   [...ranges.held].flatMap(([lkid, segments]) =>
     lkid !== lock.lkid && obstacle(segments, wish) ? [lkid] : [],
   );
 
 /** Does one of those in its way wait for it, directly or through others? */
-function wouldBeStuck(ranges: Ranges, lock: Lock, wish: RangeWish): boolean {
+function wouldBeStuck(ranges: Ranges, lock: Lock, wish: LockRange): boolean {
   const seen = new Set<number>();
   const todo = blockersOf(ranges, lock, wish);
   for (let lkid = todo.pop(); lkid !== undefined; lkid = todo.pop()) {
@@ -87,7 +87,7 @@ function wouldBeStuck(ranges: Ranges, lock: Lock, wish: RangeWish): boolean {
   return false;
 }
 
-function give<L extends Lock>(r: Resource<L>, lock: L, wish: RangeWish, asts: Ast<L>[]): void {
+function give<L extends Lock>(r: Resource<L>, lock: L, wish: LockRange, asts: Ast<L>[]): void {
   const { held } = rangesOf(r);
   const segments = withRange(held.get(lock.lkid) ?? [], wish);
   if (segments.length > 0) held.set(lock.lkid, segments);

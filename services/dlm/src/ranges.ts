@@ -1,6 +1,7 @@
 // Byte-range locks: what the owners of a resource have locked of it, and who waits for a part. An owner is
 // a lock of mode NL on the resource: for POSIX locks one of each process, for OFD locks one of
 // each open file description. Plain data; `range-operations.ts` has what is done to it. [fcntl(2)]
+import type { LockRange } from '@ssi/contracts';
 
 /** Bytes `start` up to, not including, `end`. */
 export interface Segment {
@@ -9,18 +10,10 @@ export interface Segment {
   readonly write: boolean;
 }
 
-export interface RangeWish {
-  /** none: unlock. */
-  readonly type: 'read' | 'write' | 'none';
-  readonly start: number;
-  /** 0: to the end, however far the file grows. */
-  readonly length: number;
-}
-
 /** Where "to the end" ends. */
 export const farthest = Number.MAX_SAFE_INTEGER;
 
-export const endOf = ({ start, length }: RangeWish): number =>
+export const endOf = ({ start, length }: LockRange): number =>
   length === 0 ? farthest : Math.min(farthest, start + length);
 
 export const lengthOf = ({ start, end }: Segment): number => (end === farthest ? 0 : end - start);
@@ -29,7 +22,7 @@ export const lengthOf = ({ start, end }: Segment): number => (end === farthest ?
  * The segments of one owner, in order and apart from each other, after it was given `wish`: what it had
  * there is replaced, split at the borders, and joined with neighbours of the same type.
  */
-export function withRange(segments: readonly Segment[], wish: RangeWish): Segment[] {
+export function withRange(segments: readonly Segment[], wish: LockRange): Segment[] {
   const { start, type } = wish;
   const end = endOf(wish);
   const pieces = segments.flatMap((s) => [
@@ -52,7 +45,7 @@ export function withRange(segments: readonly Segment[], wish: RangeWish): Segmen
  * What an owner is sure to have while `wish` is under way to a master that is lost: what may have been
  * given up or made weaker there counts as that.
  */
-export function lowered(segments: readonly Segment[], wish: RangeWish): Segment[] {
+export function lowered(segments: readonly Segment[], wish: LockRange): Segment[] {
   if (wish.type === 'none') return withRange(segments, wish);
   if (wish.type === 'write') return [...segments];
   const end = endOf(wish);
@@ -67,7 +60,7 @@ export function lowered(segments: readonly Segment[], wish: RangeWish): Segment[
 }
 
 /** The first of these that `wish` of another owner cannot be beside. */
-export function obstacle(segments: readonly Segment[], wish: RangeWish): Segment | undefined {
+export function obstacle(segments: readonly Segment[], wish: LockRange): Segment | undefined {
   if (wish.type === 'none') return undefined;
   const end = endOf(wish);
   // The first that ends after the start; the others before it are out of the way.

@@ -1,8 +1,8 @@
 // A resource and the locks on it, as the resource master keeps them: three queues, the value block, the
 // source of fencing tokens. Changed in place by `operations.ts`. [VMS DLM: lock database]
-import type { LockMode } from '@ssi/contracts';
+import type { LockMode, LockRange } from '@ssi/contracts';
 import { emptyQueue, type Queue } from './queue.ts';
-import type { RangeWish, Segment } from './ranges.ts';
+import type { Segment } from './ranges.ts';
 
 /** Size of a value block, bytes. [VMS: extended value block; O2DLM] */
 export const valueBytes = 64;
@@ -54,7 +54,7 @@ export interface Ranges<L extends Lock = Lock> {
   /** By lkid of the owner. */
   readonly held: Map<number, readonly Segment[]>;
   /** In the order in which they came. */
-  readonly waiting: { readonly lock: L; readonly wish: RangeWish }[];
+  readonly waiting: { readonly lock: L; readonly wish: LockRange }[];
 }
 
 /** Where tokens come from: what is left of a block `next`..`last` of one transid. */

@@ -107,11 +107,7 @@ export function createDlm(deps: DlmDeps): Dlm {
     ended: (session) => resuming.ended(session),
     ask: (to, q) => (own(to) ? masters.ask(q, to) : ics.call(dlm, 'ask', to, q)),
   });
-  const owners = new Owners(
-    node,
-    (pid) => agent.sessions.hasOf(pid),
-    (pid) => agent.sessions.exited(pid),
-  );
+  const owners = new Owners(node, agent.sessions);
   const deadlocks = new DeadlockSearch({ node, masters, release });
   const recovery: Recovery = new Recovery(node, {
     ...{ masters, directory, homes, driver: agent.driver, copies: agent.copies },

@@ -22,8 +22,9 @@ const ip = (...args: string[]) => command(tool('ip'), args);
  * another one, and what the others send to the bus is dropped until they ask again, half a minute later.
  * [ip-link(8); kernel: br_stp_recalculate_bridge_id] 02: locally administered.
  */
-const ethernetAddress = (digest: Buffer): string =>
-  ['02', ...[4, 5, 6, 7, 8].map((i) => digest.subarray(i, i + 1).toString('hex'))].join(':');
+const ethernetOfBridge = (digest: Buffer): string => ethernet(...digest.subarray(4, 9));
+const ethernet = (...bytes: readonly number[]): string =>
+  [0x02, ...bytes].map((n) => n.toString(16).padStart(2, '0')).join(':');
 
 export async function createNetwork(
   cluster: string,
@@ -37,7 +38,7 @@ export async function createNetwork(
     const bridge = `ssi${digest.toString('hex').slice(0, 8)}`;
     const network = { bridge, prefix };
     for (const args of [
-      ['link', 'add', bridge, 'address', ethernetAddress(digest), 'type', 'bridge'],
+      ['link', 'add', bridge, 'address', ethernetOfBridge(digest), 'type', 'bridge'],
       ['addr', 'add', `${prefix}.254/24`, 'dev', bridge],
       ['link', 'set', bridge, 'up'],
     ]) {
@@ -55,13 +56,7 @@ export async function createNetwork(
  * one for as long as they trust their neighbour tables, up to a minute. [arp(7): base_reachable_time]
  */
 const ethernetOfNode = (network: ClusterNetwork, num: number): string =>
-  [
-    '02:00',
-    ...nodeAddress(network, num)
-      .split('.')
-      .map((n) => hexByte(Number(n))),
-  ].join(':');
-const hexByte = (n: number): string => n.toString(16).padStart(2, '0');
+  ethernet(0, ...nodeAddress(network, num).split('.').map(Number));
 
 const vethName = (network: ClusterNetwork, num: number): string =>
   `v${network.bridge.slice(3, 10)}n${num}`;
@@ -75,8 +70,8 @@ export async function connectNode(
   const veth = vethName(network, num);
   const inside = (...args: string[]) =>
     command('nsenter', ['-t', String(pid), '-n', tool('ip'), ...args]);
-  const ethernet = ethernetOfNode(network, num);
-  const peer = ['peer', 'name', 'eth0', 'address', ethernet, 'netns', String(pid)];
+  const address = ['address', ethernetOfNode(network, num)];
+  const peer = ['peer', 'name', 'eth0', ...address, 'netns', String(pid)];
   const steps = [
     () => ip('link', 'add', veth, 'type', 'veth', ...peer),
     () => ip('link', 'set', veth, 'master', network.bridge, 'up'),
