@@ -15,6 +15,9 @@ export interface NatsServer {
   kill(): Promise<void>;
   /** Starts it on the same port and folder; `empty` clears the folder first. */
   start(options?: { empty?: boolean }): Promise<void>;
+  /** It stands still (SIGSTOP) until `resume`: its connections stay, and nobody answers. */
+  pause(): void;
+  resume(): void;
   stop(): Promise<void>;
 }
 
@@ -77,6 +80,8 @@ export async function startNatsServer(
       c.kill('SIGKILL');
       await exited;
     },
+    pause: () => void child?.kill('SIGSTOP'),
+    resume: () => void child?.kill('SIGCONT'),
     async stop() {
       await server.kill();
       rmSync(dir, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 // The Kv port on JetStream KV. Reads go to the stream's leader (`allow_direct: false`): a follower's
 // answer may be old. A bucket that is gone (a server that lost its disk) is made anew, empty: whoever
 // uses the store refills it.
+import { setTimeout as delay } from 'node:timers/promises';
 import { JetStreamApiError, JetStreamError, jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm, type KvWatchEntry } from '@nats-io/kv';
 import {
@@ -99,44 +100,59 @@ export function openJetStreamKv(options: JetStreamKvOptions): Kv {
   };
 }
 
-/** The library's watch, begun anew after each reconnect: a server that forgot would leave it waiting for ever. */
+/** How long after a watch that did not begin, or ended, it is begun anew, ms. */
+const watchRetryMs = 200;
+
+/**
+ * The library's watch, begun anew after each reconnect (a server that forgot would leave it waiting for
+ * ever) and as long as it does not begin: a server too busy to answer in time is no reconnect.
+ */
 function createWatch(
   connection: NatsConnection,
   begin: () => Promise<AsyncIterable<KvWatchEntry> & { stop(): void }>,
   onEntry: (entry: KvEntry) => void,
 ): { stop(): void } {
+  let beginning = 0;
   let stopped = false;
   let current: { stop(): void } | undefined;
   let lastRevision = 0;
   const status = connection.status();
 
+  const end = (): void => {
+    beginning++;
+    current?.stop();
+  };
   async function follow(): Promise<void> {
-    const iterator = await begin();
-    if (stopped) return iterator.stop();
-    current = iterator;
-    for await (const e of iterator) {
-      if (stopped || current !== iterator) return;
-      if (e.operation !== 'PUT' || e.revision === lastRevision) continue;
-      lastRevision = e.revision;
-      onEntry({ value: e.value, revision: e.revision });
+    end();
+    const mine = beginning;
+    while (mine === beginning) {
+      try {
+        const iterator = await begin();
+        if (mine !== beginning) return iterator.stop();
+        current = iterator;
+        for await (const e of iterator) {
+          if (mine !== beginning) return;
+          if (e.operation !== 'PUT' || e.revision === lastRevision) continue;
+          lastRevision = e.revision;
+          onEntry({ value: e.value, revision: e.revision });
+        }
+      } catch {
+        // Away, or did not answer in time.
+      }
+      await delay(watchRetryMs, undefined, { ref: false });
     }
   }
-  const restart = (): void => {
-    current?.stop();
-    // Not begun: the server is away again, the next reconnect comes here once more.
-    follow().catch(() => {});
-  };
+  void follow();
   void (async () => {
     for await (const s of status) {
       if (stopped) return;
-      if (s.type === 'reconnect') restart();
+      if (s.type === 'reconnect') void follow();
     }
   })();
-  restart();
   return {
     stop() {
       stopped = true;
-      current?.stop();
+      end();
     },
   };
 }

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
-import { startNatsServer } from '../../ports/test/nats-server.ts';
+import { expect, test } from 'vitest';
+import { hasNatsServer, startNatsServer } from '../../ports/test/nats-server.ts';
 import { openJetStreamKv } from '../src/index.ts';
 import { kvSuite } from './kv.suite.ts';
 
@@ -44,3 +46,31 @@ kvSuite('JetStream', async () => {
     },
   };
 });
+
+test.skipIf(!hasNatsServer)(
+  'a watch that the server was too busy to begin begins later',
+  async () => {
+    const server = await startNatsServer();
+    const connection = await connect({ servers: server.url });
+    try {
+      const kv = openJetStreamKv({ connection, bucket: 'ssi_busy', timeoutMs: 300 });
+      await kv.compareAndSet('k', new TextEncoder().encode('there'), 0);
+      server.pause();
+      const entries = new EventTarget();
+      kv.watch('k', ({ value }) => {
+        entries.dispatchEvent(
+          new CustomEvent('entry', { detail: new TextDecoder().decode(value) }),
+        );
+      });
+      // What is asked after the watch has waited as long as it had.
+      expect(await kv.get('k')).toMatchObject({ errno: 'ETIMEDOUT' });
+      const first = once(entries, 'entry');
+      server.resume();
+      expect(await first).toMatchObject([{ detail: 'there' }]);
+      await kv.close();
+    } finally {
+      await connection.close();
+      await server.stop();
+    }
+  },
+);
