@@ -9,8 +9,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import path from 'node:path';
-import { EXIT_INCOMPLETE, ownNode, prepareLocked, ready, root, stop } from './prepare.mjs';
+import { EXIT_INCOMPLETE, ownNode, prepareLocked, ready, stop } from './prepare.mjs';
+import { program } from './programs.mjs';
 
 function projectNode() {
   if (process.platform === 'linux' && existsSync(ownNode)) return ownNode;
@@ -58,6 +58,6 @@ const [script, ...args] = process.argv.slice(noSetup ? 3 : 2);
 if (script === undefined) stop('usage: node infra/launch.mjs [--no-setup] SCRIPT ARGS...', 2);
 if (!ready(noSetup) && prepareLocked(noSetup) === EXIT_INCOMPLETE) process.env.SSI_EMBEDDED = '1';
 const node = projectNode();
-const program = [path.resolve(root, script), ...args];
-become(node, program);
-runAsChild(node, program);
+const command = [program(script), ...args];
+become(node, command);
+runAsChild(node, command);

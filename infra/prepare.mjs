@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundlesFresh } from './programs.mjs';
 
 const self = fileURLToPath(import.meta.url);
 export const root = path.resolve(path.dirname(self), '..');
@@ -87,32 +88,46 @@ function toolsFresh() {
 /** Nothing to do. With noSetup only npm packages count, and any will do. */
 export function ready(noSetup) {
   if (noSetup) return packagesThere();
-  return packagesFresh() && (process.env.SSI_EMBEDDED === '1' || toolsFresh());
+  return packagesFresh() && toolsEnough() && (bundlesFresh() || !writable());
+}
+const toolsEnough = () => process.env.SSI_EMBEDDED === '1' || toolsFresh();
+/** False: another user's folder, in which nothing can be installed. */
+function writable() {
+  try {
+    fs.mkdirSync(at('.tools'), { recursive: true });
+    fs.accessSync(at('.tools'), fs.constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Does what is missing: 0, or EXIT_INCOMPLETE. Every other failure ends the process. */
 function prepare(noSetup) {
   if (noSetup ? !packagesThere() : !packagesFresh()) installPackages();
-  if (ready(noSetup)) return 0;
+  if (noSetup) return 0;
+  const isWhole = toolsEnough() || installTools();
+  if (!bundlesFresh() && writable()) {
+    say('bundling the programs ...');
+    const node = fs.existsSync(ownNode) ? ownNode : process.execPath;
+    const bundled = spawnSync(node, [at('infra/bundle.mjs')], { stdio: ['ignore', 2, 2] });
+    if (bundled.status !== 0) say('not bundled: they start from their sources, more slowly');
+  }
+  return isWhole ? 0 : EXIT_INCOMPLETE;
+}
+
+/** False: not all that is missing could be had. */
+function installTools() {
   const setup = spawnSync(at('infra/setup'), [], { stdio: ['ignore', 2, 2] });
   if (setup.error) say(`infra/setup cannot run on this system: ${setup.error.message}`);
-  if (!setup.error && setup.status !== EXIT_INCOMPLETE && setup.status !== 0)
+  else if (setup.status !== EXIT_INCOMPLETE && setup.status !== 0)
     stop('infra/setup failed; try the same command again');
-  if (!fs.existsSync(compileCache)) {
-    say('compiling ...');
-    spawnSync(process.execPath, [at('infra/compile.mjs')], { stdio: ['ignore', 2, 2] });
-  }
-  return setup.status === 0 ? 0 : EXIT_INCOMPLETE;
+  return setup.status === 0;
 }
 
 /** prepare() under a kernel lock: a launch that is killed gives it up once npm and apt have ended. */
 export function prepareLocked(noSetup) {
-  try {
-    fs.mkdirSync(at('.tools'), { recursive: true });
-    fs.accessSync(at('.tools'), fs.constants.W_OK);
-  } catch {
-    return prepare(noSetup); // another user's folder: nothing can be installed here, so no lock
-  }
+  if (!writable()) return prepare(noSetup); // nothing to lock
   const lock = at('.tools/launch.lock');
   const again = [lock, process.execPath, self, ...(noSetup ? ['--no-setup'] : [])];
   let run = spawnSync('flock', ['-n', '-E', `${EXIT_BUSY}`, ...again], { stdio: 'inherit' });

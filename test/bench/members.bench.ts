@@ -6,13 +6,14 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { program } from '@ssi/cli';
 import { waitUntil } from '../harness/wait-until.ts';
 import { MembershipLog } from './membership-log.ts';
 import type { Bench, Row } from './report.ts';
 
 const count = 50;
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const main = `${root}services/membership/src/main.ts`;
+const main = program('services/membership/src/main.ts');
 /** Started together: all 50 at once would starve each other of the time that they need to load. */
 const waveMax = 5;
 

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { connect } from '@ssi/client';
 import { canRunNative, startCluster, type TestCluster } from '../harness/cluster.ts';
-import { markedTasks } from '../harness/host-proc.ts';
+import { isService, markedTasks } from '../harness/host-proc.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { MembershipLog } from './membership-log.ts';
 import type { Bench, Row } from './report.ts';
@@ -69,7 +69,7 @@ async function deaths(
         const view = await ssi.view();
         if (!view.ok || view.value.members.filter((m) => m.state === 'UP').length < 3) return false;
         const processes = markedTasks(`SSI_CLUSTER=${cluster.name}`).filter((t) =>
-          t.command.includes('services/membership/src/main.ts'),
+          isService(t.command, 'membership'),
         );
         return processes.length >= 6 && view.value.master;
       },

@@ -3,11 +3,13 @@
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { program } from '@ssi/cli';
 import { type ClusterFile, clusterFile } from '@ssi/client';
+import { isService } from './host-proc.ts';
 import { waitUntil } from './wait-until.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-export const cli = `${root}libs/cli/src/main.ts`;
+export const cli = program('libs/cli/src/main.ts');
 
 export interface CommandResult {
   readonly code: number;
@@ -108,14 +110,11 @@ function tailLogs(name: string): string {
     .join('\n');
 }
 
-/** Host pid of `services/<service>/src/main.ts` of node `num`; of its two memberships the active one. */
+/** Host pid of a service of node `num`; of its two memberships the active one. */
 function findService(cluster: ClusterFile, num: number, service: string): number {
   for (const pid of readdirSync('/proc').filter((n) => /^\d+$/.test(n))) {
     try {
-      if (
-        !readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(`services/${service}/src/main.ts`)
-      )
-        continue;
+      if (!isService(readFileSync(`/proc/${pid}/cmdline`, 'latin1'), service)) continue;
       const environ = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
       if (!environ.includes(`SSI_CLUSTER=${cluster.name}`) || !environ.includes(`SSI_NODE=${num}`))
         continue;

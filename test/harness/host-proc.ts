@@ -18,6 +18,10 @@ const read = (path: string): string => {
   }
 };
 
+/** Whether a command line is of a service: of its source, or of the bundle of it. */
+export const isService = (command: string, service: string): boolean =>
+  command.includes(`services/${service}/src/main.ts`) || command.includes(`programs/${service}.js`);
+
 /** Living processes whose environment holds `marker` (a string like `SSI_TEST_MARK=x`), zombies left out. */
 export function markedTasks(marker: string): HostTask[] {
   const found: HostTask[] = [];

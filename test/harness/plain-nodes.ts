@@ -14,6 +14,7 @@ import {
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { program } from '@ssi/cli';
 import { createSsi, natsLink, type Ssi } from '@ssi/client';
 import { markedTasks } from './host-proc.ts';
 import { waitUntil } from './wait-until.ts';
@@ -68,11 +69,11 @@ export async function startPlainNodes(count: number): Promise<PlainNodes> {
     const home = `${dir}/n${num}`;
     mkdirSync(`${home}/node`, { recursive: true });
     mkdirSync(`${home}/store`, { recursive: true });
-    const program =
+    const script =
       name === 'host'
         ? `${root}test/programs/actor-host.ts`
-        : `${root}services/${name}/src/main.ts`;
-    launch(`${num}-${name}`, process.execPath, [program], {
+        : program(`services/${name}/src/main.ts`);
+    launch(`${num}-${name}`, process.execPath, [script], {
       SSI_CLUSTER: cluster,
       SSI_NODE: String(num),
       SSI_NAME: `n${num}`,

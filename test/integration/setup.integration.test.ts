@@ -1,6 +1,6 @@
 // Set-up and launcher: done once, then silent; the launcher becomes the program; criu is judged by a move.
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -87,6 +87,27 @@ describe('launcher', () => {
   });
 });
 
+test('launcher: a program runs from its bundle, and from its source where one that is in it has changed', async () => {
+  const project = join(scratch, 'project');
+  const bundles = join(project, '.tools/programs');
+  for (const dir of [join(project, 'infra'), join(project, 'libs/x/src'), bundles])
+    mkdirSync(dir, { recursive: true });
+  cpSync(join(root, 'infra/programs.mjs'), join(project, 'infra/programs.mjs'));
+  const source = join(project, 'libs/x/src/main.ts');
+  const part = join(project, 'libs/x/src/part.ts');
+  for (const path of [source, part, join(bundles, 'x.js')]) writeFileSync(path, '');
+  const { program, writeInputs } = await import(join(project, 'infra/programs.mjs'));
+  expect(program('libs/x/src/main.ts'), 'nothing tells what it was made of').toBe(source);
+  writeInputs(['libs/x/src/main.ts', 'libs/x/src/part.ts']);
+  expect(program('libs/x/src/main.ts')).toBe(join(bundles, 'x.js'));
+  expect(program('libs/y/src/main.ts'), 'no bundle').toBe(join(project, 'libs/y/src/main.ts'));
+  expect(program('/bin/true')).toBe('/bin/true');
+  writeFileSync(part, 'changed');
+  expect(program('libs/x/src/main.ts')).toBe(source);
+  rmSync(part);
+  expect(program('libs/x/src/main.ts')).toBe(source);
+});
+
 describe.skipIf(!isRoot)('set-up (needs root on Linux)', () => {
   const setup = () => spawnSync(join(root, 'infra/setup'), { encoding: 'utf8' });
 
@@ -96,6 +117,7 @@ describe.skipIf(!isRoot)('set-up (needs root on Linux)', () => {
     const second = setup();
     expect([second.status, second.stderr]).toEqual([0, '']);
     const program = file('nothing.ts', 'console.log(process.env.SSI_EMBEDDED ?? "native");');
+    await launch([program]); // a source may have changed since it was bundled
     const ended = await launch([program]);
     expect([ended.out, ended.err]).toEqual(['native\n', '']);
   });

@@ -4,7 +4,7 @@ import type { Attachment, ClusterFile, Ssi } from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import type { SpanRecord } from '@ssi/telemetry';
 import { killOneNode } from './up/cluster.ts';
-import { projectDir, until } from './up/host.ts';
+import { program, until } from './up/host.ts';
 
 export interface DemoOutput {
   /** A paragraph of the story. */
@@ -148,7 +148,7 @@ export async function demoNative(
 
   out.say('\n5  ssi ps, run on node 2:');
   const env = { PATH: process.env.PATH ?? '/usr/bin:/bin', SSI_CLUSTER: cluster.name };
-  const cli = [process.execPath, `${projectDir}libs/cli/src/main.ts`, 'ps'];
+  const cli = [process.execPath, program('libs/cli/src/main.ts'), 'ps'];
   const ps = await output(ssi, 2, cli, env);
   if (!ps.ok) return ps;
   out.say(ps.value.replace(/^/gm, '      ').trimEnd());

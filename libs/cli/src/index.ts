@@ -10,4 +10,5 @@ export {
   type EmbeddedCluster,
   type EmbeddedOptions,
 } from './up/embedded.ts';
+export { program } from './up/host.ts';
 export { waterfall } from './waterfall.ts';

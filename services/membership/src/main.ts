@@ -1,7 +1,6 @@
 // Entry of the membership process: environment -> adapters -> service. SIGTERM ends this process (and
 // the one that waits to take over), not the node's membership: leaving is `clms.shutdown`.
 import { flushCompileCache } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { eventSubject } from '@ssi/contracts';
 import { createEndpoint, credentialOf, linkRouter } from '@ssi/ics';
 import { goFirst, jsonLog, keepHealthFile, systemClock, systemRandom } from '@ssi/linux';
@@ -71,7 +70,7 @@ const telemetry = await startTelemetry({
 flushCompileCache();
 const turn = await takeTurn({
   name: `ssi-membership-${env.cluster}-${env.num}`,
-  script: fileURLToPath(import.meta.url),
+  script: process.argv[1] ?? '',
   clock,
   log,
   onEnd: () => process.exit(0),

@@ -8,7 +8,7 @@ import { connect as connectTls, createServer, type TLSSocket } from 'node:tls';
 import { clusterDir, connect, readClusterFile } from '@ssi/client';
 import { errno, fail, ok, type Reply } from '@ssi/contracts';
 import { z } from 'zod';
-import { isAlive, projectDir, startDetached, until } from '../up/host.ts';
+import { isAlive, program, startDetached, until } from '../up/host.ts';
 import { admitNode, busCertificatePath, busKeyPath } from './authority.ts';
 import { caCertificate } from './certificates.ts';
 import { authorityDir, nodeServices, readHolders } from './register.ts';
@@ -148,7 +148,7 @@ export async function startEnrolment(
     rmSync(portPath(name), { force: true });
     const started = startDetached(
       process.execPath,
-      [`${projectDir}libs/cli/src/main.ts`, 'enrolment', name, host],
+      [program('libs/cli/src/main.ts'), 'enrolment', name, host],
       { logPath: `${clusterDir(name)}/enrolment.log` },
     );
     if (!started.process) return fail('EIO', 'the enrolment did not start');

@@ -20,7 +20,7 @@ import { issueFirst, issueUser, nodeUser, usersPath } from '../security/authorit
 import { nodeCredentials, userCredential, writeCredential } from '../security/holder.ts';
 import { writeNatsConfig, writeRedisConfig } from './bus.ts';
 import { writeClusterFile } from './cluster.ts';
-import { compileCache, projectDir, tool } from './host.ts';
+import { compileCache, program, projectDir, tool } from './host.ts';
 import { nodeDir, serviceEnv } from './node.ts';
 
 export const containerServices = [
@@ -112,7 +112,7 @@ export interface Exec {
   readonly env: NodeJS.ProcessEnv;
 }
 
-const membershipMain = `${projectDir}services/membership/src/main.ts`;
+const membershipMain = program('services/membership/src/main.ts');
 
 /** The node itself: the guard as pid 1. Beside it one membership process, for when that container is replaced. */
 export function nodeExec(cluster: ClusterFile, num: number): Reply<Exec, 'ENOENT'> {
@@ -148,17 +148,18 @@ export function serviceExec(
     SSI_STANDBY: 'elsewhere',
     SSI_HEALTH_FILE: `${clusterDir(cluster.name)}/health-${service}`,
   });
+  const main = program(`services/${service}/src/main.ts`);
   if (service !== 'vproc')
     return ok({
       file: process.execPath,
-      args: [`${projectDir}services/${service}/src/main.ts`],
+      args: [main],
       env,
     });
   const at = '/run/ssi/code/vproc';
   const inside = (path: string): string => path.replace(projectDir, `${at}/`);
   return ok({
     file: tool('ssi-enter'),
-    args: [...[projectDir, at, '--', inside(process.execPath)], `${at}/services/vproc/src/main.ts`],
+    args: [projectDir, at, '--', inside(process.execPath), inside(main)],
     env: { ...env, NODE_COMPILE_CACHE: inside(compileCache) },
   });
 }

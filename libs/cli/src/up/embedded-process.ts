@@ -6,7 +6,7 @@ import type { ClusterFile } from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { enterUnixDoor } from '@ssi/ics';
 import type { NodeVerb } from './embedded.ts';
-import { isAlive, projectDir, startDetached, until } from './host.ts';
+import { isAlive, program, startDetached, until } from './host.ts';
 
 export const socketPath = (clusterDir: string): string => `${clusterDir}/bus.sock`;
 
@@ -26,7 +26,7 @@ export async function startEmbedded(
   const logPath = `${dir}/embedded.log`;
   const { process: own } = startDetached(
     process.execPath,
-    [`${projectDir}libs/cli/src/main.ts`, 'embedded-nodes', String(nodes)],
+    [program('libs/cli/src/main.ts'), 'embedded-nodes', String(nodes)],
     { logPath, env: { ...process.env, SSI_CLUSTER: cluster.name } },
   );
   if (!own) return fail('EIO', `the nodes did not start; see ${logPath}`);

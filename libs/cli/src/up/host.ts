@@ -8,6 +8,11 @@ import { fail, ok, type Reply } from '@ssi/contracts';
 /** The repository (or package) this command runs from. */
 export const projectDir = fileURLToPath(new URL('../../../..', import.meta.url));
 
+/** Path of the file to run for a program's source (relative): its bundle where that is not older. */
+export const { program }: { program(source: string): string } = await import(
+  `${projectDir}infra/programs.mjs`
+);
+
 /** Node's cache of compiled code, of every process of this project: owned by who owns the code. */
 export const compileCache = `${projectDir}.tools/compile-cache`;
 

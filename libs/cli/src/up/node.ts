@@ -9,7 +9,7 @@ import { cgroupRoot, createNodeCgroup, nodeCgroup, removeCgroup } from './cgroup
 import {
   type HostProcess,
   isAlive,
-  projectDir,
+  program,
   signal,
   startDetached,
   startTicks,
@@ -76,7 +76,7 @@ export function serviceEnv(
   };
 }
 
-const supervisor = [`${projectDir}libs/cli/src/main.ts`, 'node-services'];
+const supervisor = [program('libs/cli/src/main.ts'), 'node-services'];
 
 /** `address`: of this machine, for a node that keeps the machine's network; absent: on the bridge. */
 export async function startNode(

@@ -3,7 +3,7 @@
 // may be killed, the guard starts it again, and it finds the services that still run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { compileCache, type HostProcess, isAlive, projectDir, startTicks, until } from './host.ts';
+import { compileCache, type HostProcess, isAlive, program, startTicks, until } from './host.ts';
 
 const backoffMinMs = 100;
 const backoffMaxMs = 5_000;
@@ -46,7 +46,7 @@ function start(s: Supervised, env: NodeJS.ProcessEnv, pidFile: string): void {
   const logPath = `${env.SSI_LOG_DIR}/${s.name}.log`;
   rotate(logPath);
   const log = openSync(logPath, 'a');
-  s.child = spawn(process.execPath, [`${projectDir}services/${s.name}/src/main.ts`], {
+  s.child = spawn(process.execPath, [program(`services/${s.name}/src/main.ts`)], {
     stdio: ['ignore', log, log],
     cwd: '/',
     env: { ...env, NODE_COMPILE_CACHE: compileCache },
