@@ -142,11 +142,16 @@ describe.skipIf(!canRunNative)('end to end: faults', { timeout: 90_000 }, () => 
     expect(back.code, back.stderr).toBe(0);
     await waitForStates(cluster, { 1: 'UP', 2: 'UP', 3: 'UP' });
     value(await ssi.kill(asked.pid, 9));
+    let last: unknown;
     await waitUntil(
       'a move to it',
-      async () => (await ssi.migrate(busy.pid, master)).ok,
+      async () => {
+        const moved = await ssi.migrate(busy.pid, master);
+        last = moved;
+        return moved.ok;
+      },
       15_000,
-      cluster.describe,
+      async () => `${JSON.stringify(last)}\n${await cluster.describe()}`,
     );
     await busy.more(100);
     await busy.finish();
