@@ -69,10 +69,10 @@ describe('compose', { timeout: 150_000 }, () => {
       );
       return said.trim().split('\n').sort();
     };
-    const own = (...files: string[]) => [...files, 'cluster.json', 'user.json'].sort();
+    const own = (...files: string[]) => [...files, 'cluster.json'].sort();
     const keys = (n: number, ...names: string[]) => names.map((name) => `n${n}/creds/${name}.json`);
     for (const n of nums) {
-      const ofNode = own(...keys(n, 'clms', 'vproc', 'actor'));
+      const ofNode = own(...keys(n, 'clms', 'vproc', 'actor'), 'user.json');
       expect(await seen(`node${n}`)).toEqual(ofNode);
       expect(await seen(`node${n}-vproc`)).toEqual(ofNode);
       expect(await seen(`node${n}-membership`)).toEqual(own(...keys(n, 'clms')));
@@ -80,7 +80,7 @@ describe('compose', { timeout: 150_000 }, () => {
       expect(await seen(`node${n}-dlm`)).toEqual(own(...keys(n, 'dlm')));
       expect(await seen(`node${n}-ipc-nameserver`)).toEqual(own(...keys(n, 'ipc')));
     }
-    expect(await seen('otlp')).toEqual(own());
+    expect(await seen('otlp')).toEqual(own('user.json'));
     expect(await seen('nats', '/ssi')).toEqual(['nats/nats.conf', 'nats/users.conf']);
     expect(await seen('redis', '/ssi')).toEqual(['redis/redis.conf']);
   });

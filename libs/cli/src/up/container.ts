@@ -73,17 +73,17 @@ export async function initContainers(name: string, nodes: number): Promise<Reply
 }
 
 /**
- * A folder for each container of `compose.yaml`, to be mounted as its cluster's folder: the cluster's file,
- * the keys of its service, and a person's. A node's own person operates, for `docker compose exec`; the
- * others look. vproc works in the node's files, so the two have one folder.
+ * A folder for each container of `compose.yaml`, to be mounted as its cluster's folder: the cluster's file and
+ * the keys of its service. A node has a person's too, who operates, for `docker compose exec`. vproc works in
+ * the node's files, so the two have one folder.
  */
 async function layOut(cluster: ClusterFile, dir: string, nums: readonly number[]): Promise<void> {
   const person = (name: string, role: 'read' | 'operate') =>
     issueUser(cluster, dir, { name, principal: { role, uid: 0, gid: 0 } });
-  const health = await person('health', 'read');
-  const lay = (container: string, user: Credential, num = 0, services: string[] = []): void => {
+  const lay = (container: string, num: number, services: string[], user?: Credential): void => {
     const folder = `${dir}/${container}`;
-    writeCredential(userCredential(folder), user);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if (user) writeCredential(userCredential(folder), user);
     for (const service of services)
       cpSync(
         `${nodeCredentials(dir, num)}/${service}.json`,
@@ -92,13 +92,14 @@ async function layOut(cluster: ClusterFile, dir: string, nums: readonly number[]
     const text = `${JSON.stringify(cluster, null, 2)}\n`;
     writeFileSync(`${folder}/cluster.json`, text, { mode: 0o600 });
   };
-  lay('otlp', health);
+  lay('otlp', 0, [], await person('collector', 'read'));
   for (const num of nums) {
-    lay(`node${num}`, await person(nodeUser(num), 'operate'), num, ['clms', 'vproc', 'actor']);
-    lay(`node${num}-membership`, health, num, ['clms']);
-    lay(`node${num}-ics-router`, health, num, ['ics']);
-    lay(`node${num}-dlm`, health, num, ['dlm']);
-    lay(`node${num}-ipc-nameserver`, health, num, ['ipc']);
+    const operator = await person(nodeUser(num), 'operate');
+    lay(`node${num}`, num, ['clms', 'vproc', 'actor'], operator);
+    lay(`node${num}-membership`, num, ['clms']);
+    lay(`node${num}-ics-router`, num, ['ics']);
+    lay(`node${num}-dlm`, num, ['dlm']);
+    lay(`node${num}-ipc-nameserver`, num, ['ipc']);
     // What membership keeps is shared with the node, whose caretaker goes on with it.
     for (const container of [`node${num}`, `node${num}-membership`])
       mkdirSync(`${dir}/${container}/n${num}/store`, { recursive: true, mode: 0o700 });
