@@ -73,7 +73,6 @@ class Members {
         SSI_STATE_DIR: `${home}/disk`,
         SSI_ADDRESSES: '127.0.0.1',
         SSI_SERVICES: 'membership',
-        SSI_STANDBY: '0',
       },
     });
     closeSync(log);

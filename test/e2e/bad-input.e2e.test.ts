@@ -214,7 +214,6 @@ describe.skipIf(!canRunNative)('end to end: bad input', { timeout: 60_000 }, () 
           SSI_CREDS_DIR: `/run/ssi/clusters/${cluster.name}/n${num}/creds`,
           SSI_NODE_DIR: home,
           SSI_STATE_DIR: home,
-          SSI_STANDBY: '0',
         },
       });
       rmSync(home, { recursive: true });

@@ -1,11 +1,11 @@
 // A real cluster for a test, used through the command line as a script would: three nodes in namespaces
 // with real NATS, Redis and criu. Verbs: start, stop, ssi, kill, freeze, heal, output.
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { program } from '@ssi/cli';
 import { type ClusterFile, clusterFile } from '@ssi/client';
-import { isService } from './host-proc.ts';
+import { holds, isService } from './host-proc.ts';
 import { waitUntil } from './wait-until.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -126,25 +126,6 @@ function findService(cluster: ClusterFile, num: number, service: string): number
     }
   }
   throw new Error(`no ${service} of node ${num}`);
-}
-
-/**
- * Has the process a unix socket bound to this name? Which of two is active can't be told by the order of
- * their pids: the machine's numbers wrap at 32,768, and a standby that is stopped stops nothing.
- */
-function holds(pid: string, name: string): boolean {
-  const inodes = readFileSync(`/proc/${pid}/net/unix`, 'latin1')
-    .split('\n')
-    .filter((line) => line.endsWith(` ${name}`))
-    .map((line) => line.trim().split(/\s+/)[6]);
-  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
-    try {
-      const target = readlinkSync(`/proc/${pid}/fd/${fd}`);
-      return inodes.some((inode) => target === `socket:[${inode}]`);
-    } catch {
-      return false; // It was closed meanwhile.
-    }
-  });
 }
 
 export interface NodeRow {

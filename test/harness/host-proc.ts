@@ -1,6 +1,6 @@
 // The host's own /proc: what really runs, whatever the cluster says. Programs under test carry a
 // marker in their environment and are counted here by it, not by `ssi ps`.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 export interface HostTask {
   readonly pid: number;
@@ -45,3 +45,22 @@ export function markedTasks(marker: string): HostTask[] {
 /** Copies that could execute: not stopped (T) by a move in work. */
 export const runningCopies = (marker: string, nsPid: number): HostTask[] =>
   markedTasks(marker).filter((t) => t.nsPid === nsPid && t.state !== 'T' && t.state !== 't');
+
+/**
+ * Has the process a unix socket bound to this name? Which of two is active can't be told by the order of
+ * their pids: the machine's numbers wrap at 32,768, and a standby that is stopped stops nothing.
+ */
+export function holds(pid: string | number, name: string): boolean {
+  const inodes = readFileSync(`/proc/${pid}/net/unix`, 'latin1')
+    .split('\n')
+    .filter((line) => line.endsWith(` ${name}`))
+    .map((line) => line.trim().split(/\s+/)[6]);
+  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+    try {
+      const target = readlinkSync(`/proc/${pid}/fd/${fd}`);
+      return inodes.some((inode) => target === `socket:[${inode}]`);
+    } catch {
+      return false; // It was closed meanwhile.
+    }
+  });
+}

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { program } from '@ssi/cli';
 import { createSsi, natsLink, type Ssi } from '@ssi/client';
-import { markedTasks } from './host-proc.ts';
+import { holds } from './host-proc.ts';
 import { waitUntil } from './wait-until.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -26,7 +26,7 @@ export type PlainProcess = (typeof services)[number] | 'host';
 export interface PlainNodes {
   readonly ssi: Ssi;
   client(): Promise<Ssi>;
-  /** SIGKILL of one process of a node. */
+  /** SIGKILL of one process of a node; of its two memberships the active one. */
   kill(num: number, name: PlainProcess): Promise<void>;
   start(num: number, name: PlainProcess): void;
   /** Last lines of all logs. */
@@ -73,7 +73,8 @@ export async function startPlainNodes(count: number): Promise<PlainNodes> {
       name === 'host'
         ? `${root}test/programs/actor-host.ts`
         : program(`services/${name}/src/main.ts`);
-    launch(`${num}-${name}`, process.execPath, [script], {
+    const key = `${num}-${name}`;
+    launch(children.has(key) ? `${key}-standby` : key, process.execPath, [script], {
       SSI_CLUSTER: cluster,
       SSI_NODE: String(num),
       SSI_NAME: `n${num}`,
@@ -85,6 +86,12 @@ export async function startPlainNodes(count: number): Promise<PlainNodes> {
       SSI_KEY_SERVICES: 'ipc',
     });
   };
+  /** Of the node's two memberships the one whose turn it is. */
+  const active = (num: number): string =>
+    [`${num}-membership`, `${num}-membership-standby`].find((key) => {
+      const pid = children.get(key)?.pid;
+      return pid !== undefined && holds(pid, `@ssi-membership-${cluster}-${num}`);
+    }) ?? `${num}-membership`;
   const end = async (key: string): Promise<void> => {
     const child = children.get(key);
     children.delete(key);
@@ -115,22 +122,6 @@ export async function startPlainNodes(count: number): Promise<PlainNodes> {
   const stop = async (): Promise<void> => {
     await Promise.all(clients.map((c) => c.close()));
     await Promise.all([...children.keys()].map(end));
-    // Membership's standby is nobody's child here: it would go on where the active one ended.
-    await waitUntil(
-      'every process of it has ended',
-      () => {
-        const left = markedTasks(`SSI_CLUSTER=${cluster}`);
-        for (const { pid } of left) {
-          try {
-            process.kill(pid, 'SIGKILL');
-          } catch {
-            // It ended by itself meanwhile.
-          }
-        }
-        return left.length === 0;
-      },
-      10_000,
-    );
     rmSync(dir, { recursive: true, force: true });
   };
   try {
@@ -145,11 +136,12 @@ export async function startPlainNodes(count: number): Promise<PlainNodes> {
       return ready.length === count;
     };
     await waitUntil(`${count} nodes are UP with actor hosts`, up, 60_000, describe);
+    for (const num of nums) start(num, 'membership'); // which waits for its turn
     return {
       ssi,
       client,
       start,
-      kill: (num, name) => end(`${num}-${name}`),
+      kill: (num, name) => end(name === 'membership' ? active(num) : `${num}-${name}`),
       describe,
       stop,
     };

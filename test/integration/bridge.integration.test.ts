@@ -32,7 +32,7 @@ function start(service: string, num: number, nats: string, more: Record<string, 
     env: {
       ...{ PATH: process.env.PATH, SSI_CLUSTER: cluster, SSI_NODE: String(num), SSI_NATS: nats },
       ...{ SSI_STATE_DIR: `${dir}/n${num}/state`, SSI_NODE_DIR: `${dir}/n${num}/run` },
-      ...{ SSI_SERVICES: 'membership,ics-router', SSI_STANDBY: '0', SSI_TWO_NODE: '1' },
+      ...{ SSI_SERVICES: 'membership,ics-router', SSI_TWO_NODE: '1' },
       // Nobody is there [RFC 5737]: what the nodes say to each other goes over the buses or not at all.
       ...{ SSI_ADDRESSES: '192.0.2.1', ...more },
     },

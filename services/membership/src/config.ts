@@ -4,17 +4,12 @@ import { parseSample } from '@ssi/telemetry';
 import type { QuorumOptions } from './quorum.ts';
 
 /**
- * Who takes over when this process ends. `own`: a second process, started and ended with it. `elsewhere`:
- * one that somebody else keeps waiting, also when this one is ended in good order (its container is
- * replaced). `caretaker`: this is that one: it makes way for any that waits. `none`.
+ * What becomes of a process that waits when this one is ended in good order. `ends`: it ends too. `elsewhere`:
+ * it goes on, since only this one's container is replaced. `caretaker`: this is that one: it makes way for any
+ * that waits.
  */
-export type Standby = 'own' | 'elsewhere' | 'caretaker' | 'none';
-const standbys: Readonly<Record<string, Standby>> = {
-  '0': 'none',
-  '1': 'own',
-  elsewhere: 'elsewhere',
-  caretaker: 'caretaker',
-};
+const standbys = ['ends', 'elsewhere', 'caretaker'] as const;
+export type Standby = (typeof standbys)[number];
 
 export interface Config {
   readonly cluster: string;
@@ -82,9 +77,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     throw new Error(`SSI_TRACE_SAMPLE=${env.SSI_TRACE_SAMPLE}: a number 0..1 is needed`);
   const bits = env.SSI_PID_BITS ?? '16';
   if (bits !== '14' && bits !== '16') throw new Error(`SSI_PID_BITS=${bits}: 14 or 16 is needed`);
-  const standby = standbys[env.SSI_STANDBY ?? '1'];
-  if (!standby)
-    throw new Error(`SSI_STANDBY: one of ${Object.keys(standbys).join(', ')} is needed`);
+  const standby = standbys.find((s) => s === (env.SSI_STANDBY ?? 'ends'));
+  if (!standby) throw new Error(`SSI_STANDBY: one of ${standbys.join(', ')} is needed`);
   const num = whole('SSI_NODE', need('SSI_NODE'), 1, 1023);
   const expected = env.SSI_EXPECTED_VOTES;
   return {

@@ -70,9 +70,7 @@ const telemetry = await startTelemetry({
 flushCompileCache();
 const turn = await takeTurn({
   name: `ssi-membership-${env.cluster}-${env.num}`,
-  script: process.argv[1] ?? '',
   clock,
-  log,
   onEnd: () => process.exit(0),
   ...(env.standby === 'caretaker' ? { onWaiting: () => process.exit(0) } : {}),
 });
@@ -131,7 +129,6 @@ const membership = await createMembership({
 });
 log.info('membership runs', { tcpPort, heartbeats: heartbeats.ports });
 keepHealthFile(env.healthFile, () => membership.lifeState() === 'UP');
-if (env.standby === 'own') turn.keepStandby();
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.once(signal, async () => {

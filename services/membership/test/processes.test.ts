@@ -13,13 +13,14 @@ import { type NatsServer, startNatsServer } from '../../../libs/ports/test/nats-
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const nums = [1, 2, 3];
 const cluster = `t${systemRandom().hex(4)}`;
+/** The first one has the turn; another one waits for it. */
 const children = new Map<number, ChildProcess>();
 let nats: NatsServer;
 let dir: string;
 let client: Endpoint;
 
-function start(num: number): void {
-  const child = spawn(process.execPath, [main], {
+function start(num: number): ChildProcess {
+  return spawn(process.execPath, [main], {
     stdio: 'ignore',
     env: {
       PATH: process.env.PATH ?? '',
@@ -32,7 +33,6 @@ function start(num: number): void {
       SSI_SERVICES: 'membership',
     },
   });
-  children.set(num, child);
 }
 
 /** Every membership process of this test's node, the waiting ones too: found by their environment. */
@@ -50,11 +50,17 @@ function pidsOf(num: number): number[] {
     .map(Number);
 }
 
-/** Processes that wait on the active one's abstract socket: its accepted connections. [unix(7)] */
-const standbysOf = (num: number): number =>
+/** Ends of the abstract socket that is the turn: the active one's, and one for each that waits. [unix(7)] */
+const endsOf = (num: number): number =>
   readFileSync('/proc/net/unix', 'utf8')
     .split('\n')
-    .filter((line) => line.endsWith(`@ssi-membership-${cluster}-${num}`)).length - 1;
+    .filter((line) => line.endsWith(`@ssi-membership-${cluster}-${num}`)).length;
+async function ends(num: number, count: number): Promise<void> {
+  for (const endMs = performance.now() + 30_000; endsOf(num) < count; ) {
+    if (performance.now() > endMs) throw new Error(`node ${num} has ${endsOf(num)} ends`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
 
 function kill(pid: number): void {
   try {
@@ -98,6 +104,8 @@ const lifeOf = (t: Told, num: number) => t.view.members.find((m) => m.num === nu
 beforeAll(async () => {
   nats = await startNatsServer();
   dir = mkdtempSync(join(tmpdir(), 'ssi-membership-'));
+  for (const num of nums) children.set(num, start(num));
+  await Promise.all(nums.map((num) => ends(num, 1)));
   for (const num of nums) start(num);
   const opened = await createEndpoint({
     cluster,
@@ -111,8 +119,6 @@ beforeAll(async () => {
   client = opened.value;
 });
 afterAll(async () => {
-  for (const num of nums) for (const pid of pidsOf(num)) kill(pid);
-  // One that was just being started by another.
   for (const num of nums) for (const pid of pidsOf(num)) kill(pid);
   await client?.close();
   await nats?.stop();
@@ -129,12 +135,7 @@ test(
   async () => {
     const up = await until(nums, allUp, 30_000);
     for (const num of nums) {
-      // The second process is there a few seconds after the start.
-      const endMs = performance.now() + 30_000;
-      while (standbysOf(num) < 1) {
-        if (performance.now() > endMs) throw new Error(`no standby of node ${num}`);
-        await new Promise((done) => setTimeout(done, 50));
-      }
+      await ends(num, 2);
       const child = children.get(num);
       if (child?.pid !== undefined) kill(child.pid);
       await new Promise((done) => setTimeout(done, 1_500));
@@ -158,8 +159,7 @@ test(
     const before = await until(nums, allUp, 30_000);
     const num = nums.find((n) => n !== before.view.master) ?? 0;
     const rest = nums.filter((n) => n !== num);
-    // Twice: a standby may be starting another one.
-    for (const pid of [...pidsOf(num), ...pidsOf(num)]) kill(pid);
+    for (const pid of pidsOf(num)) kill(pid);
     await until(rest, (t) => t !== undefined && !text(t).includes(`${num}:UP`), 20_000);
     rmSync(join(dir, `n${num}`, 'tmpfs'), { recursive: true, force: true });
     start(num);

@@ -1,6 +1,6 @@
-// The supervisor of one node: starts each service as a process of its own, starts it again when it
-// ends (0.1 s, doubling to 5 s; reset after 3 s of life), ends them on SIGTERM. Holds no state: it
-// may be killed, the guard starts it again, and it finds the services that still run.
+// The supervisor of one node: starts each service as a process of its own (membership as two, of which one waits
+// for its turn), starts it again when it ends (0.1 s, doubling to 5 s; reset after 3 s of life), ends them on
+// SIGTERM. Holds no state: it may be killed, the guard starts it again, and it finds those that still run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { compileCache, type HostProcess, isAlive, program, startTicks, until } from './host.ts';
@@ -8,10 +8,15 @@ import { compileCache, type HostProcess, isAlive, program, startTicks, until } f
 const backoffMinMs = 100;
 const backoffMaxMs = 5_000;
 const steadyMs = 3_000;
+const standbyAfterMs = 3_000;
 const logMaxBytes = 16 * 2 ** 20;
 
 interface Supervised {
+  readonly service: string;
+  /** Of its pid file. */
   readonly name: string;
+  /** Not before this time after the supervisor's own start, ms: the node has to be UP first. */
+  readonly afterMs: number;
   process?: HostProcess;
   child?: ChildProcess;
   backoffMs: number;
@@ -19,13 +24,19 @@ interface Supervised {
 
 export async function supervise(env: NodeJS.ProcessEnv, stop: AbortSignal): Promise<void> {
   const names = (env.SSI_SERVICES ?? '').split(',').filter(Boolean);
-  await Promise.all(names.map((name) => keep({ name, backoffMs: backoffMinMs }, env, stop)));
+  const one = (service: string, name = service, afterMs = 0) =>
+    keep({ service, name, afterMs, backoffMs: backoffMinMs }, env, stop);
+  const standby = names.includes('membership')
+    ? [one('membership', 'membership-standby', standbyAfterMs)]
+    : [];
+  await Promise.all([...names.map((name) => one(name)), ...standby]);
 }
 
 async function keep(s: Supervised, env: NodeJS.ProcessEnv, stop: AbortSignal): Promise<void> {
   const pidFile = `${env.SSI_NODE_DIR}/${s.name}.pid`;
   const former = readPidFile(pidFile);
   if (former && isAlive(former)) s.process = former;
+  else await pause(s.afterMs, stop);
   while (!stop.aborted) {
     const startedAt = performance.now();
     if (!s.process) start(s, env, pidFile);
@@ -43,10 +54,10 @@ async function keep(s: Supervised, env: NodeJS.ProcessEnv, stop: AbortSignal): P
 }
 
 function start(s: Supervised, env: NodeJS.ProcessEnv, pidFile: string): void {
-  const logPath = `${env.SSI_LOG_DIR}/${s.name}.log`;
+  const logPath = `${env.SSI_LOG_DIR}/${s.service}.log`;
   rotate(logPath);
   const log = openSync(logPath, 'a');
-  s.child = spawn(process.execPath, [program(`services/${s.name}/src/main.ts`)], {
+  s.child = spawn(process.execPath, [program(`services/${s.service}/src/main.ts`)], {
     stdio: ['ignore', log, log],
     cwd: '/',
     env: { ...env, NODE_COMPILE_CACHE: compileCache },
