@@ -8,14 +8,14 @@ import { compileCache, type HostProcess, isAlive, program, startTicks, until } f
 const backoffMinMs = 100;
 const backoffMaxMs = 5_000;
 const steadyMs = 3_000;
-const standbyAfterMs = 3_000;
+const standbyAfterMs = 8_000;
 const logMaxBytes = 16 * 2 ** 20;
 
 interface Supervised {
   readonly service: string;
   /** Of its pid file. */
   readonly name: string;
-  /** Not before this time after the supervisor's own start, ms: the node has to be UP first. */
+  /** Not before this time after the supervisor began, ms: what the node needs to be UP comes first. */
   readonly afterMs: number;
   process?: HostProcess;
   child?: ChildProcess;
