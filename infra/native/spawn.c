@@ -5,7 +5,7 @@
  *
  *   ssi-spawn [--ns PID] [--cgroup PROCSFILE]... [--pid N] [--uid U --gid G] [--cwd D]
  *             [--in PATH] [--out PATH] [--err PATH] [--tty PATH] [--fd N=PATH:FLAGS]... [--io-uring]
- *             [--stopped] -- CMD ARGS...
+ *             [--private-ipc] [--stopped] -- CMD ARGS...
  *
  *   ssi-spawn --serve      starts one for each request on standard input, a child of its own at a time: a fork of
  *                          its starter, which is large, would take longer than all the rest
@@ -16,6 +16,7 @@
  * --stopped leaves it stopped by SIGSTOP, execve(2) done and no instruction of the program executed.
  * FLAGS: r w rw, a append, n nonblock.
  * io_uring_setup(2) gives ENOSYS unless --io-uring is given: criu cannot dump a ring, and programs do without.
+ * --private-ipc: an IPC namespace of its own, which criu carries whole. [ipc_namespaces(7)]
  * A descriptor not named is /dev/null; every path is opened inside the node, so that criu can name it.
  * [clone3(2), setns(2), credentials(7), seccomp(2)]
  *
@@ -59,7 +60,7 @@ static struct {
   pid_t ns, pid;
   long uid, gid;
   const char *cwd, *tty;
-  bool stopped, io_uring;
+  bool stopped, io_uring, private_ipc;
   char **command;
 } option = {.uid = -1, .gid = -1, .cwd = "/"};
 static const char *cgroups[cgroups_max];
@@ -118,6 +119,10 @@ static void parse(int count, char **argument) {
     }
     if (!strcmp(name, "--io-uring")) {
       option.io_uring = true;
+      continue;
+    }
+    if (!strcmp(name, "--private-ipc")) {
+      option.private_ipc = true;
       continue;
     }
     if (i + 1 >= count) fail_with(EINVAL, name);
@@ -256,6 +261,7 @@ __attribute__((noreturn)) static void run(int go_fd) {
   setsid();
   be_ordinary();
   place_files();
+  if (option.private_ipc) need(unshare(CLONE_NEWIPC), "IPC namespace");
   if (!option.io_uring) refuse_io_uring();
   take_identity();
   need(chdir(option.cwd), option.cwd);

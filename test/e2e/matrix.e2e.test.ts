@@ -27,6 +27,7 @@ interface Row {
   readonly probe?: (before: number) => readonly string[];
   /** Says nothing itself: the probe alone decides. */
   readonly silent?: true;
+  readonly privateIpc?: true;
   /** The processes that move are found by their command line. */
   readonly command?: RegExp;
   /** Refused with this for a moment now and then: asked again. */
@@ -112,6 +113,11 @@ const moving: readonly Row[] = [
     tty: { rows: 30, cols: 100 },
   },
   { what: 'a deleted open file (3 MB)', argv: py('deleted', `${dir}/deleted`) },
+  {
+    what: 'System V memory, semaphores and queues of its own (`ssi run --private-ipc`)',
+    argv: py('sysv_own'),
+    privateIpc: true,
+  },
   { what: 'shared memory: anonymous, file, memfd', argv: py('shared', `${dir}/shared`) },
   { what: 'pipe and socket pair with data, a descriptor in flight', argv: py('pipes') },
   { what: 'a pipe open both ways by one descriptor (`exec 9<> <(:)`)', argv: py('both_ways') },
@@ -197,7 +203,7 @@ describe.skipIf(!canRunNative)('end to end: what moves', () => {
   }, 60_000);
 
   const start = async (
-    row: Pick<Row, 'argv' | 'tty'> & { pin?: true; ioUring?: true },
+    row: Pick<Row, 'argv' | 'tty' | 'privateIpc'> & { pin?: true; ioUring?: true },
   ): Promise<number> => {
     const { pid } = value(
       await ssi.run({
@@ -208,6 +214,7 @@ describe.skipIf(!canRunNative)('end to end: what moves', () => {
         ...(row.tty ? { tty: row.tty } : { noInput: true }),
         ...(row.pin ? { pin: true } : {}),
         ...(row.ioUring ? { ioUring: true } : {}),
+        ...(row.privateIpc ? { privateIpc: true } : {}),
       }),
     );
     return pid;

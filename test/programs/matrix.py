@@ -290,6 +290,35 @@ def terminal(_):
         need(os.get_terminal_size(0) == (100, 30), "size")
 
 
+def sysv_own(_):
+    """Parent and child by memory with a key, a semaphore and a queue: each turn goes there and back."""
+    libc.shmat.restype = ctypes.c_void_p
+    shm, sem, queue = libc.shmget(77, 4096, 0o1600), libc.semget(78, 1, 0o1600), libc.msgget(79, 0o1600)
+    need(min(shm, sem, queue) >= 0, "made")
+    at = libc.shmat(shm, None, 0)
+    word = ctypes.c_uint64.from_address(at)
+    ends = os.fork()
+    down, up = struct.pack("Hhh", 0, -1, 0), struct.pack("Hhh", 0, 1, 0)
+
+    def operate(operation):
+        while libc.semop(sem, operation, 1) != 0:
+            need(ctypes.get_errno() == 4, "semop")
+
+    if ends == 0:
+        while True:
+            operate(down)
+            note = struct.pack("lQ", 1, word.value)
+            need(libc.msgsnd(queue, note, 8, 0) == 0, "msgsnd")
+    got = ctypes.create_string_buffer(16)
+    for n in turns():
+        word.value = n
+        operate(up)
+        while libc.msgrcv(queue, got, 8, 0, 0) < 0:
+            need(ctypes.get_errno() == 4, "msgrcv")
+        need(struct.unpack("lQ", got.raw) == (1, n), "what came back")
+        need(libc.shmget(77, 4096, 0) == shm and libc.semget(78, 1, 0) == sem, "another id")
+
+
 # What does not move, each held open while it counts.
 def io_uring(_):
     need(libc.syscall(425, 4, ctypes.create_string_buffer(120)) >= 0, "io_uring_setup")

@@ -13,6 +13,7 @@ export interface StartOptions {
   readonly input: boolean;
   readonly sigcluster?: number;
   readonly ioUring?: boolean;
+  readonly privateIpc?: boolean;
   readonly addr?: string;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -44,6 +45,7 @@ export function requestOf(
     ...(options.sigcluster !== undefined && { sigcluster: options.sigcluster }),
     ...(!options.input && { noInput: true }),
     ...(options.ioUring && { ioUring: true }),
+    ...(options.privateIpc && { privateIpc: true }),
     ...(options.addr !== undefined && { addr: options.addr }),
     ...(options.tty && { tty: { rows: io.stdout.rows ?? 24, cols: io.stdout.columns ?? 80 } }),
   };

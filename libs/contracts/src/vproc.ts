@@ -45,6 +45,8 @@ export const vproc = defineContract('vproc', 1, {
       noInput: z.boolean().optional(),
       /** io_uring_setup(2) works, and with a ring open it does not move; absent: ENOSYS. */
       ioUring: z.boolean().optional(),
+      /** System V objects of its own (and its children's), which move with it and nobody else sees. [ipc_namespaces(7)] */
+      privateIpc: z.boolean().optional(),
       /**
        * IPv4 address that is the program's as long as it lives and moves with it, its established TCP too. In
        * a network of the node's; nobody else may have it.

@@ -127,6 +127,8 @@ export interface SpawnRequest {
   readonly streams: StreamPaths;
   /** io_uring_setup(2) is left to it; else it gets ENOSYS, for what has a ring open cannot move. */
   readonly ioUring?: boolean;
+  /** An IPC namespace of its own. */
+  readonly privateIpc?: boolean;
   /** Left stopped by SIGSTOP before the first instruction of the new program. */
   readonly stopped?: boolean;
 }

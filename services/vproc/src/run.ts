@@ -77,10 +77,11 @@ export class Runs {
       await streams.remove(pid);
       return claimed;
     }
-    const { argv, env, cwd, ioUring } = request;
+    const { argv, env, cwd, ioUring, privateIpc } = request;
     const started = await spawner.run({
       ...{ pid, argv, env, cwd, uid, gid, streams: made.value },
       ...(ioUring ? { ioUring } : {}),
+      ...(privateIpc ? { privateIpc } : {}),
     });
     if (!started.ok) {
       await this.local.withdraw(pid);

@@ -125,8 +125,23 @@ describe.skipIf(reason)(`preflight on a node${reason ? ` (${reason})` : ''}`, ()
     await node.ask('signal', { pid, signal: 9 });
   });
 
+  test('ESYSVIPC: an IPC namespace of its own moves, unless somebody in it stays', async () => {
+    const made =
+      'import os,ctypes; c=ctypes.CDLL(None); assert c.unshare(0x08000000)==0; c.shmat.restype=ctypes.c_void_p; assert c.shmat(c.shmget(1,4096,0o1600),None,0)>0';
+    const alone = await start(made);
+    expect(alone.able).toBe(true);
+    expect(await codesOf(alone.pid)).toEqual([]);
+    const shared = await start(
+      `${made}; p=os.fork(); p or (os.fork() and os._exit(0)); p and os.waitpid(p,0); p or stay()`,
+    );
+    expect(await codesOf(shared.pid)).toContain('ESYSVIPC');
+    for (const { pid } of [alone, shared]) await node.ask('signal', { pid, signal: 9 });
+  });
+
   test('EUSERNS: a user namespace of its own', async () => {
-    const { pid, able } = await start('import os; os.unshare(os.CLONE_NEWUSER)');
+    const { pid, able } = await start(
+      'import ctypes; assert ctypes.CDLL(None).unshare(0x10000000)==0',
+    );
     if (able) expect(await codesOf(pid)).toContain('EUSERNS');
     await node.ask('signal', { pid, signal: 9 });
   });

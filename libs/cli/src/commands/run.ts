@@ -13,6 +13,7 @@ interface Options {
   readonly pin?: boolean;
   readonly sigcluster?: number;
   readonly ioUring?: boolean;
+  readonly privateIpc?: boolean;
   readonly addr?: string;
   readonly cwd?: string;
   readonly env?: Record<string, string>;
@@ -32,6 +33,7 @@ export const define: Define = (command, shell) => {
     .option('--sigcluster <signal>', 'signal to send it on each membership change', signalArgument)
     .option('--addr <address>', 'IPv4 address that moves with it, connected TCP included')
     .option('--io-uring', 'let it use io_uring; with a ring open it cannot be moved')
+    .option('--private-ipc', 'System V objects of its own, which move with it (postgres)')
     .option('--cwd <dir>', 'directory to start in (default: this one)')
     .option('-e, --env <name=value>', 'one more environment variable', variableArgument)
     .option('--json', 'as JSON: {pid} (with --detach)')

@@ -93,16 +93,33 @@ function taskReasons(pid: number): MoveReason[] {
   };
   const tracer = Number(statusField(pid, 'TracerPid') ?? 0);
   if (tracer > 0) add('EPTRACE', `process ${tracer} traces it`);
-  if (namespaceOf(pid) !== namespaceOf(process.pid))
+  if (namespaceOf(pid, 'user') !== namespaceOf('self', 'user'))
     add('EUSERNS', 'has a user namespace of its own');
   const maps = readOr(`/proc/${pid}/maps`);
-  if (/ \/SYSV[0-9a-f]{8}/.test(maps)) add('ESYSVIPC', 'has System V shared memory attached');
+  if (/ \/SYSV[0-9a-f]{8}/.test(maps) && !hasOwnIpc(pid))
+    add('ESYSVIPC', 'has System V shared memory attached');
   if (/io_uring/.test(maps)) add('EIOURING', 'has an io_uring mapped');
   return reasons;
 }
 
-/** criu carries none of it, and says nothing: what a task of the tree made or used last stays behind. */
+/** An IPC namespace that is not the node's: criu carries all that is in it. */
+const hasOwnIpc = (pid: number): boolean => namespaceOf(pid, 'ipc') !== namespaceOf('self', 'ipc');
+
+/**
+ * Of the node's own namespace criu carries nothing, and says nothing: what a task of the tree made or used last
+ * stays behind. One of the program's own would be there twice if somebody in it stayed.
+ */
 function systemVReasons(tree: readonly number[]): MoveReason[] {
+  const own = tree.find(hasOwnIpc);
+  if (own !== undefined) {
+    const namespace = namespaceOf(own, 'ipc');
+    const stays = allPids().find(
+      (pid) =>
+        !tree.includes(pid) && namespaceOf(pid, 'ipc') === namespace && isStranger(pid, tree),
+    );
+    if (stays === undefined) return [];
+    return [{ code: 'ESYSVIPC', pid: own, detail: `its IPC namespace is process ${stays}'s too` }];
+  }
   return systemVUsers().flatMap(({ kind, id, pids }) => {
     const pid = pids.find((user) => tree.includes(user));
     const detail = `uses System V ${kind} ${id}`;
@@ -223,11 +240,11 @@ const privateBytes = (pid: number): number =>
     Number.parseInt(statusField(pid, 'RssShmem') ?? '0', 10)) *
   1024;
 
-function namespaceOf(pid: number): string {
+function namespaceOf(pid: number | 'self', kind: 'user' | 'ipc'): string {
   try {
-    return readlinkSync(`/proc/${pid}/ns/user`);
+    return readlinkSync(`/proc/${pid}/ns/${kind}`);
   } catch {
-    return readlinkSync('/proc/self/ns/user'); // it ended
+    return readlinkSync(`/proc/self/ns/${kind}`); // it ended
   }
 }
 

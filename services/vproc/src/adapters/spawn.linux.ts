@@ -124,6 +124,7 @@ function spawnArguments(
     ...['--cwd', request.cwd],
     ...(request.stopped ? ['--stopped'] : []),
     ...(request.ioUring ? ['--io-uring'] : []),
+    ...(request.privateIpc ? ['--private-ipc'] : []),
     ...('tty' in streams
       ? ['--tty', streams.tty]
       : ['--in', streams.in, '--out', streams.out, '--err', streams.err]),
