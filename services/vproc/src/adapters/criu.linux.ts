@@ -312,10 +312,12 @@ function readOr(path: string): Buffer | undefined {
 }
 
 const errorLinesMax = 5;
+/** What it calls an error and goes on without, on machines that lack CAP_SYS_RESOURCE. */
+const harmless = /rlimit: Can't setup RLIMIT_NOFILE/;
 function errorsOf(logPath: string, stderr: string): string {
   const lines = (readOr(logPath)?.toString() ?? '')
     .split('\n')
-    .filter((line) => /Error/.test(line));
+    .filter((line) => /Error/.test(line) && !harmless.test(line));
   return lines.slice(0, errorLinesMax).join(' | ') || stderr.trim() || 'criu ended without a word';
 }
 
