@@ -106,7 +106,10 @@ test('ICS: endpoint: a client that may open the server’s socket goes there; wi
   await first.close();
   const over = await open({ node: 1, service: 'echo', nats: nats.url });
   over.ics.serve(echo, { say: ({ n }) => ok({ n, size: 1 }) });
-  expect(await say(2)).toEqual(ok({ n: 2, size: 1 }));
+  // What was sent before the client knew may have been executed.
+  const next = await say(2);
+  if (!next.ok) expect(next.errno).toBe('ETIMEDOUT');
+  expect(next.ok ? next : await say(2)).toEqual(ok({ n: 2, size: 1 }));
   expect(used()).toBe('nats');
   await over.close();
   await start(); // where the socket of the former life was
