@@ -17,6 +17,7 @@ const bundle = await rolldown({
   input: Object.fromEntries(sources.map((file) => [bundleOf(file), at(file)])),
   external: ['koffi'], // native
   logLevel: 'warn',
+  tsconfig: false, // its options are the checker's
   plugins: [
     {
       name: 'a source finds other files from where it was',
