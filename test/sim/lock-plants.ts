@@ -55,6 +55,29 @@ export const lockPlants: readonly LockPlant[] = [
         : ics,
   },
   {
+    name: 'a mastership moves without the word of who holds locks',
+    checkers: doubled,
+    ics: (ics, service) =>
+      service === 'dlm'
+        ? bendServed(ics, 'dlm.yield', (plain, q) => plain({ ...q, users: [] }))
+        : ics,
+  },
+  {
+    name: 'a mastership moves with the value block of the move before',
+    checkers: doubled,
+    ics: (ics, service) => {
+      const values = new Map<string, object>();
+      return service === 'dlm'
+        ? bendServed(ics, 'dlm.yield', (plain, q) => {
+            const { key, moved } = q as { key: string; moved: { value?: Uint8Array } };
+            const value = values.get(key) ?? moved.value;
+            values.set(key, moved.value ?? new Uint8Array());
+            return plain({ ...q, moved: { ...moved, value } });
+          })
+        : ics;
+    },
+  },
+  {
     name: 'a new master is told of no lock that is held',
     checkers: doubled,
     ics: (ics, service) =>

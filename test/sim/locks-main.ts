@@ -10,14 +10,16 @@ else await seeds(...args.map(Number));
 
 async function seeds(first = 1, count = 1, lines = 0): Promise<void> {
   let failed = 0;
+  let moved = 0;
   for (let seed = first; seed < first + count; seed++) {
-    const { failure, transcript } = await simulateLocks({ seed });
+    const { failure, transcript, counts } = await simulateLocks({ seed });
+    moved += counts.get('moved') ?? 0;
     if (failure === undefined) continue;
     failed++;
     console.log(`seed ${seed}: ${failure}`);
     if (lines > 0) console.log(transcript.slice(-lines).join('\n'));
   }
-  console.log(`${count - failed} held, ${failed} failed`);
+  console.log(`${count - failed} held, ${failed} failed; ${moved} masterships moved`);
   process.exitCode = failed ? 1 : 0;
 }
 

@@ -70,7 +70,7 @@ export async function simulateLocks(run: LockRun): Promise<LockResult> {
       work.busy > 0 ? `${work.busy} clients wait` : undefined,
     );
     await until(world, 'comes to rest', () => unsettled(cluster, views));
-    await noneLeft(world, cluster);
+    work.counts.set('moved', await noneLeft(world, cluster));
     (steps as { atEnd?: () => void }).atEnd?.();
   };
 
@@ -112,8 +112,11 @@ async function until(world: World, checker: string, why: () => string | undefine
   }
 }
 
-/** Sessions were closed, or nobody has been heard of in them: no lock is left anywhere. */
-async function noneLeft(world: World, cluster: SimCluster): Promise<void> {
+/**
+ * Sessions were closed, or nobody has been heard of in them: no lock is left anywhere. How many masterships the
+ * present lives of lock managers have given to other nodes.
+ */
+async function noneLeft(world: World, cluster: SimCluster): Promise<number> {
   const life = cluster.clientLife('counter');
   const self = { node: 0, service: 'counter' };
   const ics = createIcs({
@@ -121,9 +124,12 @@ async function noneLeft(world: World, cluster: SimCluster): Promise<void> {
     transports: [world.bus.transport(self, 0, life)],
   });
   const left = new Map<number, string>();
+  const moves = new Map<number, number>();
   const ask = (num: number): void => {
     void ics.call(dlm, 'status', num, {}).then((reply) => {
-      const { locks = 0, mastered = 0 } = reply.ok ? reply.value.counters : { locks: 1 };
+      const counters: Record<string, number> = reply.ok ? reply.value.counters : { locks: 1 };
+      const { locks = 0, mastered = 0, moved = 0 } = counters;
+      moves.set(num, moved);
       if (locks + mastered > 0) left.set(num, `node ${num}: ${locks} locks, ${mastered} mastered`);
       else left.delete(num);
     });
@@ -133,4 +139,5 @@ async function noneLeft(world: World, cluster: SimCluster): Promise<void> {
     for (const { num } of cluster.nodes) ask(num);
     return [...left.values()].join('; ') || undefined;
   });
+  return [...moves.values()].reduce((a, b) => a + b, 0);
 }

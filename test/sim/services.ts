@@ -172,7 +172,8 @@ function startRouter(node: SimNode, life: Life, { ics, direct }: Opened): void {
 function startDlm(node: SimNode, life: Life, { ics, direct }: Opened): void {
   const tokens = life.mortal(node.lockTokens, 'tokens');
   const service = createDlm({
-    ...{ ics, clock: life.clock, tokens, servicePid: 0 },
+    // Masterships move all the time.
+    ...{ ics, clock: life.clock, tokens, servicePid: 0, moveLead: 1, moveRestMs: 50 },
     sessions: life.mortal(node.lockSessions, 'sessions'),
     log: node.world.journal.log(life.name),
     tcp: [{ host: node.address, port: direct.port }],

@@ -181,6 +181,15 @@ const lives = z.array(z.object({ node: nodeNum, life })).max(1_023);
 /** The first token of a mastership names it: of two for one resource the greater one is the newer. */
 const blockOf = z.object({ transid: transId, first: z.int(), last: z.int() });
 const locksMoved = 1_000;
+/** What only the master of a resource knows beside its locks, for the next one. */
+const movedValue = z.object({
+  value: lockValue.optional(),
+  valueSeq: z.int().min(0),
+  valueInvalid: z.boolean(),
+  /** Who may write the value block now: where that one dies on the way it is not valid. */
+  writer: lkid.optional(),
+});
+export type MovedValue = z.infer<typeof movedValue>;
 /** What a directory node goes by while it hears all others. */
 const roundOf = z.object({
   life,
@@ -422,8 +431,51 @@ export const dlm = defineContract('dlm', 1, {
       recover: z.array(nodeNum).optional(),
       /** The former master died: what the value block held is not known. */
       valueLost: z.boolean().optional(),
+      /** The former master gave it up to the asker. */
+      moved: movedValue.optional(),
     }),
     errnos: ['EREMCHG', 'EAGAIN', 'ESTALE'],
+    priority: 1,
+  }),
+  moving: rpc({
+    callers: ['dlm'],
+    summary:
+      'Master to a node that holds locks there: this mastership is over, and the next master comes for what is held, as after a loss. Idempotent. ESTALE: that life of the asker is over; EAGAIN: still starting.',
+    request: z.object({ life, key: resourceKey, since: tokenParts }),
+    reply: z.object({}),
+    errnos: ['EAGAIN', 'ESTALE'],
+    priority: 1,
+  }),
+  yield: rpc({
+    callers: ['dlm'],
+    summary:
+      'Master to the directory: it gives the resource up to the node that uses it most; all that hold locks there know it (`moving`). The asker grants nothing any more, and is master until the answer. EAGAIN: the directory is being rebuilt; EREMCHG: another node is the directory; ESTALE: that life of the asker is over. Idempotent.',
+    request: z.object({
+      life,
+      key: resourceKey,
+      transid: transId,
+      /** The name of the mastership that is given up. */
+      since: tokenParts,
+      to: nodeNum,
+      /** Nodes that hold locks there. */
+      users: z.array(nodeNum).max(1_023),
+      moved: movedValue,
+    }),
+    reply: z.object({
+      /** What is said of older masterships than this is worth nothing to the asker. */
+      since: tokenParts,
+    }),
+    errnos: ['EREMCHG', 'EAGAIN', 'ESTALE'],
+    priority: 1,
+  }),
+  named: rpc({
+    callers: ['dlm'],
+    summary:
+      'Directory to a node: it became master of a resource, and is to ask (`lookup`) for the rest. EAGAIN: it could not yet. Idempotent.',
+    request: z.object({ life, key: resourceKey }),
+    reply: z.object({}),
+    errnos: ['EAGAIN', 'ESTALE'],
+    calls: ['dlm.lookup'],
     priority: 1,
   }),
   forget: rpc({

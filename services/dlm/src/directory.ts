@@ -5,6 +5,7 @@
 import {
   type dlm,
   fail,
+  type MovedValue,
   ok,
   type Reply,
   type ReplyOf,
@@ -19,6 +20,8 @@ import { type Block, firstBlock, isNewer, nameOf, nextBlock, type TokenSource } 
 export type LookupReply = ReplyOf<typeof dlm.ops.lookup>;
 type CensusRequest = RequestOf<typeof dlm.ops.census>;
 type RemasterRequest = RequestOf<typeof dlm.ops.remaster>;
+export type YieldRequest = RequestOf<typeof dlm.ops.yield>;
+type YieldReply = Reply<ReplyOf<typeof dlm.ops.yield>, 'EREMCHG' | 'EAGAIN'>;
 
 const retryMs = 20;
 const viewMs = 5_000;
@@ -32,6 +35,7 @@ export interface DirectoryDeps {
   readonly census: (to: number, q: CensusRequest) => Promise<Reply<ReplyOf<typeof dlm.ops.census>>>;
   readonly lost: (to: number, q: CensusRequest) => Promise<Reply<ReplyOf<typeof dlm.ops.lost>>>;
   readonly remaster: (to: number, q: RemasterRequest) => Promise<Reply<unknown>>;
+  readonly named: (to: number, q: RequestOf<typeof dlm.ops.named>) => Promise<Reply<unknown>>;
 }
 
 interface Entry {
@@ -44,6 +48,8 @@ interface Entry {
   /** What a new master fetches from. */
   readonly recover: readonly number[];
   readonly valueLost: boolean;
+  /** From the master that gave it up to this one. */
+  readonly moved?: MovedValue;
 }
 
 /** Users of a resource whose master is lost: locks held, by node. */
@@ -282,7 +288,7 @@ export class Directory {
       entry = { master: from, life: q.life, heard: true, ...none };
       this.#entries.set(q.key, entry);
     }
-    const { master, life, recover, valueLost } = entry;
+    const { master, life, recover, valueLost, moved } = entry;
     if (master === from && life === q.life && entry.heard) {
       entry.heard = false;
       entry.tokens = await tokens.block(node.transid, firstBlock);
@@ -293,7 +299,50 @@ export class Directory {
       return fail('EAGAIN', 'no tokens are left in this transid, or they are being written down');
     const since = nameOf(block);
     if (master !== from || life !== q.life) return ok({ master, life, since });
-    return ok({ master, life, since, tokens: block, recover: [...recover], valueLost });
+    const more = moved && { moved };
+    return ok({ master, life, since, tokens: block, recover: [...recover], valueLost, ...more });
+  }
+
+  /** A master gives it up to another node: everybody there knows, so that from here on it is as lost. */
+  async yield(q: YieldRequest, from: number): Promise<YieldReply> {
+    const { node } = this.#d;
+    if (!(await node.atView(q.transid, viewMs))) return fail('EAGAIN', 'not at your view yet');
+    if (node.directoryOf(q.key) !== node.num)
+      return fail('EREMCHG', 'another node is its directory');
+    // A round in between has heard that it is master still, and would name it again.
+    if (!this.#heardAll) return fail('EAGAIN', 'the directory is being rebuilt');
+    const round = this.#round;
+    const block = await this.#d.tokens.block(node.transid, firstBlock);
+    if (!block || round !== this.#round) return fail('EAGAIN', 'not now');
+    const before = this.#entries.get(q.key);
+    const isFrom = before?.master === from && before.life === q.life;
+    if (before && !before.tokens) return fail('EAGAIN', 'not now');
+    const name = before?.tokens && nameOf(before.tokens);
+    // It was accepted before, or this comes late. The name that a round heard may be older than its own.
+    if (name && (!isFrom || isNewer(name, q.since))) return ok({ since: isFrom ? q.since : name });
+    const life = node.lives.alive(q.to);
+    if (life === undefined || !node.up().includes(q.to)) {
+      // It died meanwhile: who holds locks there says so.
+      this.#entries.delete(q.key);
+      this.#lost.add(q.key);
+      this.hearAll();
+    } else {
+      const { to: master, users: recover, moved } = q;
+      const valueLost = moved.valueInvalid;
+      const entry = { master, life, tokens: block, heard: false, recover, valueLost, moved };
+      this.#entries.set(q.key, entry);
+      void this.#name(q.key, entry);
+    }
+    return ok({ since: nameOf(block) });
+  }
+
+  /** Until it knows, or it is of no use any more. */
+  async #name(key: string, entry: Entry): Promise<void> {
+    const { node } = this.#d;
+    while (this.#entries.get(key) === entry && !node.stopped && node.life !== undefined) {
+      if ((await this.#d.named(entry.master, { life: node.life, key })).ok) return;
+      await sleep(node.clock, retryMs);
+    }
   }
 
   /** Only of who is master of it. */

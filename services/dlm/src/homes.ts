@@ -1,12 +1,12 @@
 // Where the resources that this node uses are mastered, as far as this node knows: found through the
 // directory. Where a master is lost the next one comes by itself and fetches what is held: until then
 // nothing goes on there.
-import type { dlm, Reply, ReplyOf, RequestOf } from '@ssi/contracts';
+import type { dlm, MovedValue, Reply, ReplyOf, RequestOf } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import type { LookupReply } from './directory.ts';
 import type { LocalNode } from './local-node.ts';
 import type { Token } from './resource.ts';
-import { type Block, isNewer, nameOf } from './tokens.ts';
+import { type Block, isNewer, isSame, nameOf } from './tokens.ts';
 
 const retryMs = 20;
 
@@ -37,7 +37,7 @@ export interface HomesDeps {
   readonly mastered: (
     key: string,
     block: Block,
-    q: { recover: readonly number[]; valueLost: boolean },
+    q: { recover: readonly number[]; valueLost: boolean; moved?: MovedValue | undefined },
   ) => void;
   /** The name of this node's mastership; undefined: it is not master. */
   readonly isMaster: (key: string) => Token | undefined;
@@ -119,6 +119,15 @@ export class Homes {
     this.#lost.add(home);
   }
 
+  /** A master that is alive gives it up: the next one comes for what is held here. */
+  moving(key: string, at: Mastership): void {
+    const home = this.#homes.get(key);
+    if (!home?.at || home.at.node !== at.node || home.at.life !== at.life) return;
+    if (!isSame(home.at.since, at.since)) return;
+    home.lost = true;
+    this.#lost.add(home);
+  }
+
   /** Whether a master of that name is as new as the one that is known. */
   takes(key: string, since: Token): boolean {
     const at = this.#homes.get(key)?.at;
@@ -164,11 +173,11 @@ export class Homes {
     const reply = await this.#d.lookup(directory, { life, key, transid: node.transid });
     // A directory of a former view, or in a former life, may have spoken: the one of today does not know of it.
     if (!reply.ok || node.generation !== generation) return undefined;
-    const { master, since, tokens, recover = [], valueLost = false } = reply.value;
+    const { master, since, tokens, recover = [], valueLost = false, moved } = reply.value;
     if (master !== node.num || reply.value.life !== life)
       return since && { node: master, life: reply.value.life, since };
     if (!tokens) return undefined;
-    if (!this.#d.isMaster(key)) this.#d.mastered(key, tokens, { recover, valueLost });
+    if (!this.#d.isMaster(key)) this.#d.mastered(key, tokens, { recover, valueLost, moved });
     return { node: master, life, since: nameOf(tokens) };
   }
 }

@@ -10,6 +10,7 @@ import {
   type RequestOf,
 } from '@ssi/contracts';
 import { type Ast, grantPending } from './grant.ts';
+import type { Lead } from './moving.ts';
 import { cancel, convert, purge, request, unlock } from './operations.ts';
 import { lockRange, testRange } from './range-operations.ts';
 import { farthest, lengthOf, type Segment } from './ranges.ts';
@@ -50,12 +51,18 @@ export interface Mastered {
   /** Locks of a lock manager that was started again, and may have them still. */
   readonly doubtful: Map<number, LockMode>;
   idleSinceMs: number;
+  /** When another node gave it to this one; undefined: it never was another's. */
+  movedMs: number | undefined;
+  readonly lead: Lead;
+  /** It is on its way to another node: nothing is granted here any more. */
+  yielding: boolean;
 }
 
 export const newMastered = (key: string, tokens: Block, nowMs: number): Mastered => ({
   ...{ key, resource: newResource<HeldLock>(key, tokens), locks: new Map(), tokens },
   ...{ awaited: new Set(), recovering: undefined, doubtful: new Map() },
-  ...{ valueUnknown: false, idleSinceMs: nowMs },
+  ...{ valueUnknown: false, idleSinceMs: nowMs, movedMs: undefined },
+  ...{ lead: { node: 0, by: 0 }, yielding: false },
 });
 
 export function operate(

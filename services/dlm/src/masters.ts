@@ -4,6 +4,7 @@ import {
   type dlm,
   fail,
   type LockOutcome,
+  type MovedValue,
   ok,
   type Reply,
   type RequestOf,
@@ -23,6 +24,7 @@ import {
   outcomeOf,
   type ReleaseRequest,
 } from './mastered.ts';
+import { Moving, type MovingDeps } from './moving.ts';
 import { purge } from './operations.ts';
 import { Page } from './page.ts';
 import { isUnused, newLock, type Token } from './resource.ts';
@@ -42,14 +44,21 @@ interface Refused {
   readonly atMs: number;
 }
 
-export type MastersDeps = Pick<FetchingDeps, 'node' | 'rebuild'> & {
-  /** To the agent of a node; order is kept. */
-  readonly tell: (node: number, q: RequestOf<typeof dlm.ops.told>) => void;
-  /** More tokens for a resource, from its directory. */
-  readonly refill: (key: string) => Promise<Block>;
-  /** A resource nobody uses is given up: resolves when the directory has forgotten it. */
-  readonly forget: (key: string) => Promise<void>;
-};
+export type MastersDeps = Pick<FetchingDeps, 'node' | 'rebuild'> &
+  MovingDeps & {
+    /** To the agent of a node; order is kept. */
+    readonly tell: (node: number, q: RequestOf<typeof dlm.ops.told>) => void;
+    /** More tokens for a resource, from its directory. */
+    readonly refill: (key: string) => Promise<Block>;
+    /** A resource nobody uses is given up: resolves when the directory has forgotten it. */
+    readonly forget: (key: string) => Promise<void>;
+  };
+
+interface NewMastership {
+  readonly recover: readonly number[];
+  readonly valueLost: boolean;
+  readonly moved?: MovedValue | undefined;
+}
 
 export class Masters {
   readonly #d: MastersDeps;
@@ -58,6 +67,7 @@ export class Masters {
   /** New locks, by lkid, the oldest first. */
   readonly #refused = new Map<number, Refused>();
   readonly fetching: Fetching;
+  readonly moving: Moving;
   readonly counters = { asked: 0, granted: 0, queued: 0, blocking: 0, deadlocks: 0 };
 
   constructor(deps: MastersDeps) {
@@ -67,6 +77,7 @@ export class Masters {
       ...{ node, rebuild },
       recovered: (m) => this.#settle(m, true),
     });
+    this.moving = new Moving(deps, (m) => this.#table.delete(m.key));
   }
 
   /** The name of the mastership; undefined: not master. */
@@ -92,15 +103,39 @@ export class Masters {
   }
 
   /** This node becomes master; it grants nothing before it has from all of `recover` what they hold. */
-  create(key: string, block: Block, q: { recover: readonly number[]; valueLost: boolean }): void {
+  create(key: string, block: Block, q: NewMastership): void {
+    const { recover, valueLost, moved } = q;
     let m = this.#table.get(key);
+    // Its directory has not heard yet that it goes, or speaks of before it went.
+    if (m?.yielding || (!m && this.moving.isPast(key, nameOf(block)))) return;
+    const isNew = !m;
     if (!m) {
       m = newMastered(key, block, this.#d.node.clock.nowMs());
-      m.valueUnknown = q.recover.length > 0;
-      m.resource.valueInvalid = q.valueLost;
+      m.valueUnknown = recover.length > 0 && !moved;
+      m.resource.valueInvalid = valueLost;
+      if (moved) {
+        m.movedMs = this.#d.node.clock.nowMs();
+        Object.assign(m.resource, { value: moved.value, valueSeq: moved.valueSeq });
+      }
+      if (moved?.writer !== undefined) m.doubtful.set(moved.writer, 'EX');
       this.#table.set(key, m);
     }
-    for (const num of q.recover) this.fetching.fetch(m, num);
+    for (const num of recover) this.fetching.fetch(m, num);
+    // Who could write it is dead already.
+    if (isNew && !m.recovering && m.doubtful.size > 0) {
+      m.doubtful.clear();
+      m.resource.valueInvalid = true;
+    }
+  }
+
+  /** Where nothing is granted for now, when it is again; undefined: not master. */
+  async #serving(key: string): Promise<Mastered | undefined> {
+    let m = this.#table.get(key);
+    while (m?.recovering) {
+      await m.recovering.promise;
+      m = this.#table.get(key);
+    }
+    return m;
   }
 
   async ask(
@@ -109,18 +144,17 @@ export class Masters {
     signal?: AbortSignal,
   ): Promise<Reply<LockOutcome, 'EREMCHG'>> {
     let m = this.#table.get(q.key);
-    while (m?.recovering) {
-      await m.recovering.promise;
-      m = this.#table.get(q.key);
-    }
-    if (m && needsToken(m.resource, q.mode)) {
-      await this.#refill(m);
+    while (m && (m.recovering || needsToken(m.resource, q.mode))) {
+      if (m.recovering) await m.recovering.promise;
+      else await this.#refill(m);
       m = this.#table.get(q.key);
     }
     // An asker that gave up meanwhile may have released it: nobody would ever do so again.
     if (!m || signal?.aborted || this.#d.node.lives.isOver(node, q.life))
       return fail('EREMCHG', `node ${this.#d.node.num} is not the master of ${q.key}`);
-    return ok(this.#ask(m, q, node));
+    const outcome = this.#ask(m, q, node);
+    this.moving.count(m, node);
+    return ok(outcome);
   }
 
   #ask(m: Mastered, q: AskRequest, node: number): LockOutcome {
@@ -212,11 +246,7 @@ export class Masters {
   async release(
     q: ReleaseRequest,
   ): Promise<Reply<Record<string, never>, 'EREMCHG' | 'EBUSY' | 'ENOENT'>> {
-    let m = this.#table.get(q.key);
-    while (m?.recovering) {
-      await m.recovering.promise;
-      m = this.#table.get(q.key);
-    }
+    const m = await this.#serving(q.key);
     if (!m) return fail('EREMCHG', `node ${this.#d.node.num} is not the master of ${q.key}`);
     const lock = m.locks.get(q.lkid);
     if (!lock) return fail('ENOENT', `no lock ${q.lkid} here`);
@@ -224,6 +254,7 @@ export class Masters {
     const done = giveUp(m, lock, q, asts);
     if (!done.ok) return done;
     this.#deliver(m, asts);
+    this.moving.consider(m);
     return ok({});
   }
 
@@ -235,6 +266,8 @@ export class Masters {
     const { lives } = this.#d.node;
     const restarted = lives.alive(num) !== undefined;
     for (const m of this.#table.values()) {
+      // Its next master asks for itself those that were started again.
+      if (m.yielding && restarted) continue;
       const gone = [...m.locks.values()].filter((l) => l.node === num && lives.isOver(num, l.life));
       for (const lock of gone) {
         const { valueInvalid } = m.resource;
@@ -258,6 +291,7 @@ export class Masters {
       if (nowMs - atMs < refusedMs) break;
       this.#refused.delete(lkid);
     }
+    this.moving.sweep();
     const idle = [...this.#table.values()].filter((m) => isUnused(m.resource) && !m.recovering);
     const excess = idle.length - idleMax;
     idle.forEach((m, i) => {

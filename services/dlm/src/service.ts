@@ -6,6 +6,7 @@ import {
   type MemberId,
   ok,
   type Reply,
+  type RequestOf,
   type ServiceEndpoint,
   type View,
 } from '@ssi/contracts';
@@ -28,6 +29,7 @@ import { startsMax } from './lives.ts';
 import { LocalNode } from './local-node.ts';
 import type { ReleaseRequest } from './mastered.ts';
 import { Masters } from './masters.ts';
+import { moveLeadDefault } from './moving.ts';
 import { Owners } from './owners.ts';
 import type { SessionRecord, TokenRecord } from './ports.ts';
 import { Recovery } from './recovery.ts';
@@ -51,6 +53,10 @@ export interface DlmDeps {
   readonly servicePid: number;
   /** What waits for so long, ms, is looked at for deadlocks over several resources; 0: nothing is. */
   readonly deadlockMs?: number;
+  /** One node's operations on a resource must outnumber all others' by so many for it to become master; 0: never. */
+  readonly moveLead?: number;
+  /** Between two moves of a resource, ms; absent: 1 s. */
+  readonly moveRestMs?: number;
   /** Where this service is reached directly, for the node map; empty: by the bus only. */
   readonly tcp: readonly { readonly host: string; readonly port: number }[];
   /** Hands the node map over to ICS. Absent: the transport needs none. */
@@ -69,7 +75,7 @@ export interface Dlm {
 }
 
 export function createDlm(deps: DlmDeps): Dlm {
-  const { ics, clock, deadlockMs = deadlockDefaultMs } = deps;
+  const { ics, clock, deadlockMs = deadlockDefaultMs, moveLead = moveLeadDefault } = deps;
   const node = new LocalNode(deps);
   const startedMs = clock.nowMs();
   const tokens = new TokenSource(deps.tokens);
@@ -84,6 +90,7 @@ export function createDlm(deps: DlmDeps): Dlm {
     lost: (to, q) => (own(to) ? recovery.lost(q, to) : ics.call(dlm, 'lost', to, q)),
     remaster: async (to, q) =>
       own(to) ? recovery.remaster(q, to) : ics.call(dlm, 'remaster', to, q),
+    named: (to, q) => (own(to) ? named(q.key) : ics.call(dlm, 'named', to, q)),
   });
   const homes: Homes = new Homes({
     node,
@@ -93,7 +100,9 @@ export function createDlm(deps: DlmDeps): Dlm {
     forgetting: (key) => masters.forgetting(key),
   });
   const masters: Masters = new Masters({
-    ...{ node, refill, forget },
+    ...{ node, refill, forget, moveLead, moveRestMs: deps.moveRestMs },
+    moving: async (to, q) => (own(to) ? moving(q, to) : ics.call(dlm, 'moving', to, q)),
+    yield: (to, q) => (own(to) ? directory.yield(q, to) : ics.call(dlm, 'yield', to, q)),
     rebuild: async (to, q) => (own(to) ? recovery.rebuild(q, to) : ics.call(dlm, 'rebuild', to, q)),
     tell: (to, q) => {
       if (own(to)) agent.driver.told(q, to);
@@ -143,6 +152,22 @@ export function createDlm(deps: DlmDeps): Dlm {
     });
   }
 
+  /** A master gives up what is held here: the next one comes for it. */
+  function moving(
+    q: RequestOf<typeof dlm.ops.moving>,
+    from: number,
+  ): Reply<Record<string, never>, never> {
+    const { key, life, since } = q;
+    homes.moving(key, { node: from, life, since });
+    agent.copies.masterFound(key);
+    return ok({});
+  }
+
+  async function named(key: string): Promise<Reply<Record<string, never>, 'EAGAIN'>> {
+    const at = await homes.lookup(key);
+    return at ? ok({}) : fail('EAGAIN', 'its directory does not say so yet');
+  }
+
   const notMaster = (key: string) => {
     // It may be that the directory named this node and the answer was lost: then it is master by this.
     if (!masters.name(key) && !masters.forgetting(key)) void homes.lookup(key);
@@ -188,6 +213,7 @@ export function createDlm(deps: DlmDeps): Dlm {
           orphans: agent.copies.orphans.size,
           ...masters.counters,
           remastered: masters.fetching.remastered,
+          moved: masters.moving.moved,
           ...deadlocks.counters,
           recovering:
             directory.isSettled && homes.lostCount === 0 && !masters.fetching.isBusy ? 0 : 1,
@@ -244,6 +270,18 @@ export function createDlm(deps: DlmDeps): Dlm {
       if (!is.ok) return is;
       directory.forget(q.key, call.from.node);
       return ok({});
+    },
+    yield: async (q, call) => {
+      const is = heard(q, call);
+      return is.ok ? directory.yield(q, call.from.node) : is;
+    },
+    moving: (q, call) => {
+      const is = heard(q, call);
+      return is.ok ? moving(q, call.from.node) : is;
+    },
+    named: async (q, call) => {
+      const is = heard(q, call);
+      return is.ok ? named(q.key) : is;
     },
     ask: async (q, call) => {
       const is = heard(q, call);

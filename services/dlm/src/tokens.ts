@@ -20,6 +20,8 @@ export interface Block {
 
 export const isNewer = (a: Token, b: Token): boolean =>
   a.transid > b.transid || (a.transid === b.transid && a.n > b.n);
+export const isSame = (a: Token | undefined, b: Token): boolean =>
+  a?.transid === b.transid && a.n === b.n;
 /** The first token of a mastership names it. */
 export const nameOf = (tokens: Block): Token => ({ transid: tokens.transid, n: tokens.first });
 

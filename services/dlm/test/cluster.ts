@@ -55,6 +55,12 @@ export class Cluster {
   readonly programs = new Map<number, PromiseWithResolvers<void>>();
   /** Whether lock managers wait for the clients of their former life. */
   keepsSessions = false;
+  /** See `moveLead` of the lock manager; 0: masterships stay. */
+  moveLead = 0;
+  #held:
+    | { readonly op: string; readonly reached: () => void; readonly go: Promise<void> }
+    | undefined;
+  letGo: () => void = () => {};
 
   endpoint(node: number, service: string): IcsEndpoint {
     return createIcs({
@@ -133,10 +139,21 @@ export class Cluster {
       tokens,
       ...(this.keepsSessions && { sessions }),
       servicePid: 0,
+      moveLead: this.moveLead,
       tcp: [],
     });
     await service.start();
     return { ics, dlm: service };
+  }
+
+  /** From now on these calls wait for `letGo`; resolves when there is one. */
+  hold(op: string): Promise<void> {
+    return new Promise((reached) => {
+      const go = new Promise<void>((letGo) => {
+        this.letGo = letGo;
+      });
+      this.#held = { op, reached, go };
+    });
   }
 
   #counted(ics: IcsEndpoint): IcsEndpoint {
@@ -145,8 +162,13 @@ export class Cluster {
     };
     return {
       ...ics,
-      call: (contract, op, to, request, options) => {
+      call: async (contract, op, to, request, options) => {
         count(op, to);
+        if (this.#held?.op === op) {
+          this.#held.reached();
+          await this.#held.go;
+          if (!this.nodes.has(ics.self.node)) return fail('EHOSTUNREACH', 'its node is dead');
+        }
         return ics.call(contract, op, to, request, options);
       },
       send: (contract, op, to, request, options) => {

@@ -19,6 +19,9 @@ test('an asking that was on its way when the refusal went out ends alike, and is
   const masters = new Masters({
     ...{ node, tell: (_, q) => told.push(q), refill: async () => block, forget: async () => {} },
     rebuild: async () => fail('EAGAIN', 'not asked for here'),
+    moveLead: 0,
+    moving: async () => fail('EAGAIN', 'not asked for here'),
+    yield: async () => fail('EAGAIN', 'not asked for here'),
   });
   masters.create(key, block, { recover: [], valueLost: false });
   const ask = (lkid: number, ofLife = life) =>
