@@ -26,7 +26,8 @@ import {
 } from './mastered.ts';
 import { Moving, type MovingDeps } from './moving.ts';
 import { purge } from './operations.ts';
-import { Page } from './page.ts';
+import { pageOf } from './page.ts';
+import { Refusals } from './refusals.ts';
 import { isUnused, newLock, type Token } from './resource.ts';
 import { infoBytes, infoOf, seenBytes, seenOf, somebodyWaits } from './shown.ts';
 import { type Block, nameOf } from './tokens.ts';
@@ -34,15 +35,6 @@ import { type Block, nameOf } from './tokens.ts';
 /** A resource that nobody uses keeps its master for this long, and so many of them at most. */
 export const idleMs = 10_000;
 const idleMax = 10_000;
-/** What was refused after it was queued is answered so again for this long: an asking may still be on its way. */
-const refusedMs = 30_000;
-
-interface Refused {
-  readonly life: number;
-  readonly op: number;
-  readonly outcome: LockOutcome;
-  readonly atMs: number;
-}
 
 export type MastersDeps = Pick<FetchingDeps, 'node' | 'rebuild'> &
   MovingDeps & {
@@ -64,8 +56,7 @@ export class Masters {
   readonly #d: MastersDeps;
   readonly #table = new Map<string, Mastered>();
   readonly #forgetting = new Map<string, Promise<void>>();
-  /** New locks, by lkid, the oldest first. */
-  readonly #refused = new Map<number, Refused>();
+  readonly #refusals = new Refusals();
   readonly fetching: Fetching;
   readonly moving: Moving;
   readonly counters = { asked: 0, granted: 0, queued: 0, blocking: 0, deadlocks: 0 };
@@ -160,8 +151,8 @@ export class Masters {
   #ask(m: Mastered, q: AskRequest, node: number): LockOutcome {
     const known = m.locks.get(q.lkid);
     if (known && known.op >= q.op) return known.outcome ?? { state: 'queued' };
-    const refused = this.#refused.get(q.lkid);
-    if (refused?.life === q.life && refused.op >= q.op) return refused.outcome;
+    const refused = this.#refusals.of(q);
+    if (refused) return refused;
     this.counters.asked++;
     if (q.convert !== (known !== undefined))
       return {
@@ -213,7 +204,7 @@ export class Masters {
       this.#tell(lock.node, { lkid, op, outcome: lock.outcome });
       if (lock.granted !== undefined) continue;
       const atMs = this.#d.node.clock.nowMs();
-      this.#refused.set(lkid, { life: lock.life, op, outcome: lock.outcome, atMs });
+      this.#refusals.add(lkid, { life: lock.life, op, outcome: lock.outcome, atMs });
     }
     if (isUnused(m.resource)) m.idleSinceMs = this.#d.node.clock.nowMs();
     // Somebody waits for nothing but a token.
@@ -287,10 +278,7 @@ export class Masters {
   /** Gives up what nobody used for a while, and forgets what was refused long ago. */
   sweep(): void {
     const nowMs = this.#d.node.clock.nowMs();
-    for (const [lkid, { atMs }] of this.#refused) {
-      if (nowMs - atMs < refusedMs) break;
-      this.#refused.delete(lkid);
-    }
+    this.#refusals.sweep(nowMs);
     this.moving.sweep();
     const idle = [...this.#table.values()].filter((m) => isUnused(m.resource) && !m.recovering);
     const excess = idle.length - idleMax;
@@ -322,21 +310,4 @@ export class Masters {
     const { resources, more } = pageOf(used, after, { show, bytesOf: infoBytes });
     return { resources, truncated: more };
   }
-}
-
-/** As many of those after `after` as one message carries. */
-function pageOf<T>(
-  all: readonly Mastered[],
-  after: string,
-  q: { show: (m: Mastered) => T; bytesOf: (one: T) => number },
-): { resources: T[]; more: boolean } {
-  const page = new Page();
-  const resources: T[] = [];
-  const its = all.filter(({ key }) => key > after).sort((a, b) => (a.key < b.key ? -1 : 1));
-  for (const m of its) {
-    const one = q.show(m);
-    if (!page.takes(q.bytesOf(one))) return { resources, more: true };
-    resources.push(one);
-  }
-  return { resources, more: false };
 }

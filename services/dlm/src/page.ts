@@ -19,3 +19,20 @@ export class Page {
 
 /** Of a resource's name in a message, with a few numbers beside it. */
 export const keyBytes = (key: string): number => Buffer.byteLength(key) + 128;
+
+/** As many of those after `after` as one message carries. */
+export function pageOf<M extends { readonly key: string }, T>(
+  all: readonly M[],
+  after: string,
+  q: { show: (m: M) => T; bytesOf: (one: T) => number },
+): { resources: T[]; more: boolean } {
+  const page = new Page();
+  const resources: T[] = [];
+  const its = all.filter(({ key }) => key > after).sort((a, b) => (a.key < b.key ? -1 : 1));
+  for (const m of its) {
+    const one = q.show(m);
+    if (!page.takes(q.bytesOf(one))) return { resources, more: true };
+    resources.push(one);
+  }
+  return { resources, more: false };
+}
