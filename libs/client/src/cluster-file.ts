@@ -17,6 +17,8 @@ export const clusterFile = z.object({
   pidBits: z.union([z.literal(14), z.literal(16)]),
   /** Bridge and subnet of the nodes, native only. */
   network: z.object({ bridge: z.string(), prefix: z.string() }).optional(),
+  /** The cluster file system: where it lies, where it is mounted; `made`: this place was made for it. */
+  cfs: z.object({ store: z.string(), mount: z.string(), made: z.boolean() }).optional(),
   /** Processes this cluster started on the host, with start times so that a reused pid is not hit. */
   processes: z.array(z.object({ name: z.string(), pid: z.int(), startTicks: z.int() })),
   nodes: z.array(

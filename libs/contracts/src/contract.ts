@@ -13,7 +13,17 @@ export type Role = (typeof roles)[number];
  * with `@node` only one of the server's own node.
  */
 export type Caller = Role | `${ServiceWord}` | `${ServiceWord}@node`;
-type ServiceWord = 'service' | 'clms' | 'ics' | 'vproc' | 'actor' | 'dlm' | 'ipc' | 'lvs';
+type ServiceWord =
+  | 'service'
+  | 'clms'
+  | 'ics'
+  | 'vproc'
+  | 'actor'
+  | 'dlm'
+  | 'ipc'
+  | 'lvs'
+  | 'cfs'
+  | 'cfsclient';
 
 /** 0 is ordinary traffic, 3 the highest. A call made while serving one goes out one higher. */
 export type Priority = 0 | 1 | 2 | 3;

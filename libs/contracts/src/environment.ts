@@ -7,6 +7,8 @@ export const variables = {
   ARGV0: 'the name by which ssi was called',
   AUTO_TIE_BREAKER: '1: of two equal halves the one with the lowest node number goes on',
   BRIDGE_NATS: 'URL of a second bus, which this node bridges to the one of the cluster',
+  CFS_MOUNT: 'where the cluster file system is mounted on each node',
+  CFS_STORE: 'folder of the cluster file system, which every node that may serve it reaches',
   CGROUP: 'control group of the programs of the node',
   CLUSTER: 'name of the cluster',
   CREDS: 'file with the credential to use',

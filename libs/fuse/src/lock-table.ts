@@ -5,7 +5,7 @@ import { errno } from './errno.ts';
 import { lockType } from './flags.ts';
 
 export interface Lock {
-  readonly owner: bigint;
+  readonly owner: bigint | string;
   /** First and last byte; Infinity: to the end. */
   readonly start: number;
   readonly end: number;

@@ -1,48 +1,42 @@
-// What all operations of the mount share: how a request's changes are numbered, how answers become the
-// kernel's, and when data goes with its inode.
+// What all operations of the mount share: how changes are asked for, and how answers become the kernel's.
 import { type CfsErrno, errnoNumber, type Failure } from '@ssi/contracts';
 import { type Attributes, type Entry, errno, type Request } from '@ssi/fuse';
-import type { Change, Data, FileInfo, Metadata } from './ports.ts';
+import { type Clock, sleep } from '@ssi/ports';
+import type { Change, FileInfo, Server } from './ports.ts';
 
 type Time = { readonly sec: number; readonly nsec: number };
-/** Changes that one request makes at most. */
-const changesMax = 4;
 
 export interface ClientOptions {
-  readonly metadata: Metadata;
-  readonly data: Data;
-  /** Names this mount's opens: those of a mount that is gone are forgotten by it. */
+  readonly server: Server;
+  /** Names this mount's opens and locks: those of a mount that is gone are forgotten by it. */
   readonly name: string;
-  readonly nowMs: () => number;
+  readonly clock: Clock;
+  /** Changes wait for it. */
+  readonly attached?: Promise<void>;
 }
 
 export class Client {
   readonly nameMax = 255;
-  readonly metadata: Metadata;
-  readonly data: Data;
+  readonly server: Server;
   readonly name: string;
-  readonly #nowMs: () => number;
-  readonly #made = new WeakMap<Request, number>();
+  readonly #clock: Clock;
+  readonly #attached: Promise<void> | undefined;
 
   constructor(o: ClientOptions) {
-    this.metadata = o.metadata;
-    this.data = o.data;
+    this.server = o.server;
     this.name = o.name;
-    this.#nowMs = o.nowMs;
+    this.#clock = o.clock;
+    this.#attached = o.attached;
   }
 
-  /**
-   * The inode, or the negative errno. Numbered by the kernel's number of the request: when the kernel sends it
-   * again to a successor of this process, the server knows what was done already.
-   */
+  /** The inode, or the negative errno. */
   async change(r: Request, change: Partial<Change> & Pick<Change, 'op'>): Promise<number> {
-    const step = this.#made.get(r) ?? 0;
-    this.#made.set(r, step + 1);
-    const who = { uid: r.uid, gid: r.gid };
-    const id = r.unique * changesMax + step;
-    const done = await this.metadata.execute(id, { ...who, ...change } as Change);
+    await this.#attached;
+    const done = await this.server.execute({ uid: r.uid, gid: r.gid, ...change } as Change);
     return done.ok ? done.value : this.failed(done);
   }
+
+  sleep = (ms: number): Promise<void> => sleep(this.#clock, ms);
 
   done = (result: number): number => Math.min(result, 0);
 
@@ -52,7 +46,7 @@ export class Client {
 
   time(t: Time | 'now'): [number, number] {
     if (t !== 'now') return [t.sec, t.nsec];
-    const ms = this.#nowMs();
+    const ms = this.#clock.wallMs();
     return [Math.floor(ms / 1000), Math.floor((ms % 1000) * 1e6)];
   }
 
@@ -62,12 +56,12 @@ export class Client {
   entry = (info: FileInfo): Entry => ({ node: info.ino, attributes: attributes(info) });
 
   async entryOf(ino: number): Promise<Entry | number> {
-    const found = await this.metadata.info(ino);
+    const found = await this.server.info(ino);
     return found.ok ? this.entry(found.value) : this.failed(found);
   }
 
   async attributesOf(ino: number): Promise<Attributes | number> {
-    const found = await this.metadata.info(ino);
+    const found = await this.server.info(ino);
     return found.ok ? attributes(found.value) : this.failed(found);
   }
 
@@ -79,14 +73,9 @@ export class Client {
     const ino = await this.change(r, { op: 'make', parent: r.node, ...what });
     return ino < 0 ? ino : this.entryOf(ino);
   }
-
-  async removeIfGone(ino: number): Promise<void> {
-    const found = await this.metadata.info(ino);
-    if (!found.ok && found.errno === 'ENOENT') this.data.remove(ino);
-  }
 }
 
-/** As the kernel has it. Nothing is kept without asking while there are no tokens: others may change it. */
+/** As the kernel has it. Nothing is kept without asking: others may change it. */
 function attributes(info: FileInfo): Attributes {
   const [[atimeSec, atimeNsec], [mtimeSec, mtimeNsec], [ctimeSec, ctimeNsec]] = [
     info.atime,

@@ -1,57 +1,47 @@
-// What the client needs of others: who keeps names and attributes, and who keeps the data.
-import type { CfsErrno, CfsMutation, Reply } from '@ssi/contracts';
-import type { Statfs } from '@ssi/fuse';
+// What the client needs of others: the server that keeps names, attributes and data; and a place for the mount.
+import type { CfsErrno, CfsLock, CfsMutation, cfs, Reply, ReplyOf } from '@ssi/contracts';
+import type { Filesystem, Statfs } from '@ssi/fuse';
 
 type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 /** The server says when it was. */
 export type Change = Without<CfsMutation, 'at'>;
-type Time = readonly [sec: number, nsec: number];
+export type FileInfo = ReplyOf<typeof cfs.ops.info>;
+export type Name = ReplyOf<typeof cfs.ops.list>['names'][number];
+export type LockHolder = ReplyOf<typeof cfs.ops.lockHolder>;
 
-/** What stat(2) tells, and what a symbolic link says. */
-export interface FileInfo {
+export interface Write {
   readonly ino: number;
-  readonly mode: number;
+  readonly offset: number;
+  /** Behind the end, wherever that is. */
+  readonly append: boolean;
+  readonly killSuidGid: boolean;
   readonly uid: number;
   readonly gid: number;
-  readonly rdev: number;
-  readonly nlink: number;
-  readonly size: number;
-  readonly atime: Time;
-  readonly mtime: Time;
-  readonly ctime: Time;
-  readonly btime: Time;
-  readonly target: string;
-  readonly xattrs: { readonly [name: string]: Uint8Array };
+  readonly bytes: Uint8Array;
 }
 
-export interface Name {
-  readonly name: string;
-  readonly ino: number;
-  readonly mode: number;
-}
+type Told<T> = Promise<Reply<T, CfsErrno>>;
 
-export interface Metadata {
-  lookup(parent: number, name: string): Promise<Reply<FileInfo, CfsErrno>>;
-  info(ino: number): Promise<Reply<FileInfo, CfsErrno>>;
+/** Each waits until a server has answered, whichever that is. */
+export interface Server {
+  lookup(parent: number, name: string): Told<FileInfo>;
+  info(ino: number): Told<FileInfo>;
   /** In the order of their making; `..` is first. */
-  list(ino: number): Promise<Reply<readonly Name[], CfsErrno>>;
-  /**
-   * Runs a change once: `id` grows with each, and one that comes again gets its first answer. The inode that
-   * it was about.
-   */
-  execute(id: number, change: Change): Promise<Reply<number, CfsErrno>>;
-  /** What was executed before is on disk. */
-  sync(): Promise<Reply<undefined, CfsErrno>>;
+  list(ino: number): Told<readonly Name[]>;
+  /** Runs a change once. The inode that it was about. */
+  execute(change: Change): Told<number>;
+  /** Fewer bytes: the file ends there. */
+  read(ino: number, offset: number, size: number): Told<Uint8Array>;
+  /** How many bytes were written; once, as `execute`. */
+  write(write: Write): Told<number>;
+  /** What was executed before is on disk, of `ino` also its data. */
+  sync(ino?: number): Told<unknown>;
+  /** Type UNLOCK: nobody is in the way. */
+  lockHolder(lock: CfsLock): Told<LockHolder>;
+  room(): Told<Statfs>;
 }
 
-/** The bytes of files, by inode; a file is there once something was written. Errors are negative errnos. */
-export interface Data {
-  read(ino: number, offset: number, size: number): Uint8Array | number;
-  write(ino: number, offset: number, bytes: Uint8Array): number;
-  truncate(ino: number, size: number): number;
-  sync(ino: number): number;
-  /** Its inode is gone. */
-  remove(ino: number): void;
-  /** How much room there is. [statfs(2)] */
-  room(): Statfs | number;
+export interface MountPoint {
+  /** Throws where it cannot be mounted, and says why. `gone`: somebody else has ended the mount. */
+  mount(fs: Filesystem): Promise<{ readonly gone: Promise<string>; unmount(): Promise<void> }>;
 }

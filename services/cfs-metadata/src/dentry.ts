@@ -2,6 +2,7 @@
 // function changes the tree it is given, or gives the errno and leaves it as it was; nothing else has a say
 // (no clock, no chance), so that a log of mutations replays to the same tree. [path_resolution(7)]
 import { type CfsErrno, type CfsMutation, fail, ok, type Reply } from '@ssi/contracts';
+import type { LockTable } from '@ssi/fuse';
 import {
   contentChanged,
   type Inode,
@@ -16,12 +17,15 @@ export interface Tree {
   readonly inodes: Map<number, Inode>;
   /** Of each directory that has a name. */
   readonly names: Map<number, Map<string, number>>;
+  /** Of each inode that has some; flock(2)'s in a table of their own. By `lockKey`. */
+  readonly locks: Map<string, LockTable>;
   next: number;
 }
 
 export const emptyTree = (at: Time): Tree => ({
   inodes: new Map([[1, makeRoot(at)]]),
   names: new Map([[1, new Map()]]),
+  locks: new Map(),
   next: 2,
 });
 
@@ -123,9 +127,14 @@ function remove(tree: Tree, p: Place, inode: Inode, time: Time): void {
   collect(tree, inode);
 }
 
+export const lockKey = (l: { readonly ino: number; readonly flock: boolean }): string =>
+  `${l.flock ? 'flock' : 'posix'}:${l.ino}`;
+
 /** An inode with neither name nor anybody who has it open is gone for good. */
 export function collect(tree: Tree, inode: Inode): void {
   if (inode.nlink === 0 && inode.openBy.length === 0) tree.inodes.delete(inode.ino);
+  else return;
+  for (const flock of [true, false]) tree.locks.delete(lockKey({ ino: inode.ino, flock }));
 }
 
 /** Whether a directory lies below inode `above`, or is it. */

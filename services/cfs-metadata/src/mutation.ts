@@ -1,5 +1,6 @@
 // One mutation applied to a tree: the whole of what the log's records do. [libs/contracts: cfs.ts]
-import { type CfsMutation, fail, ok } from '@ssi/contracts';
+import { type CfsLock, type CfsMutation, fail, ok } from '@ssi/contracts';
+import { type Lock, LockTable } from '@ssi/fuse';
 import * as dentry from './dentry.ts';
 import { changeAttributes, isDirectory, sizeMax } from './inode.ts';
 
@@ -24,6 +25,8 @@ export function apply(tree: dentry.Tree, m: CfsMutation): dentry.Outcome {
     case 'open':
     case 'release':
       return setOpen(tree, m);
+    case 'lock':
+      return setLock(tree, m);
     case 'forget':
       return forget(tree, m.client);
   }
@@ -67,11 +70,36 @@ function setOpen(tree: dentry.Tree, m: Of<'open' | 'release'>): dentry.Outcome {
   return ok(inode.ino);
 }
 
+const ownerOf = (client: string, owner: string): string => `${client} ${owner}`;
+
+const lockOf = (l: CfsLock): Lock => ({
+  ...{ owner: ownerOf(l.client, l.owner), start: l.start, end: l.end ?? Number.POSITIVE_INFINITY },
+  ...{ type: l.type, pid: l.pid, fh: 0 },
+});
+
+/** The lock of somebody else that is in the way. */
+export const lockHolder = (tree: dentry.Tree, l: CfsLock): Lock | undefined =>
+  tree.locks.get(dentry.lockKey(l))?.conflict(lockOf(l));
+
+function setLock(tree: dentry.Tree, m: Of<'lock'>): dentry.Outcome {
+  if (!tree.inodes.has(m.ino)) return gone(m.ino);
+  const key = dentry.lockKey(m);
+  const table = tree.locks.get(key) ?? new LockTable();
+  const done = table.set(lockOf(m));
+  if (table.held.length > 0) tree.locks.set(key, table);
+  else tree.locks.delete(key);
+  return done === 0 ? ok(m.ino) : fail('EACCES', 'a lock of another is in the way');
+}
+
 function forget(tree: dentry.Tree, client: string): dentry.Outcome {
   for (const inode of [...tree.inodes.values()]) {
     if (!inode.openBy.includes(client)) continue;
     inode.openBy = inode.openBy.filter((c) => c !== client);
     dentry.collect(tree, inode);
+  }
+  for (const [key, table] of [...tree.locks]) {
+    table.drop((l) => String(l.owner).startsWith(ownerOf(client, '')));
+    if (table.held.length === 0) tree.locks.delete(key);
   }
   return ok(1);
 }

@@ -1,5 +1,5 @@
-// What only this service touches: where its log and its snapshot lie.
-import type { Reply } from '@ssi/contracts';
+// What only this service touches: where its log, its snapshot and the bytes of files lie.
+import type { cfs, Reply, ReplyOf } from '@ssi/contracts';
 
 export type JournalErrno = 'ENOSPC' | 'EIO';
 
@@ -17,4 +17,35 @@ export interface Journal {
   truncate(length: number): Reply<undefined, JournalErrno>;
   /** Replaces the snapshot, on disk when it returns, and then empties the log; a crash between leaves both. */
   snapshot(bytes: Uint8Array): Reply<undefined, JournalErrno>;
+}
+
+/** The bytes of files, by inode; a file is there once something was written. Errors are negative errnos. */
+export interface Data {
+  read(ino: number, offset: number, size: number): Uint8Array | number;
+  write(ino: number, offset: number, bytes: Uint8Array): number;
+  truncate(ino: number, size: number): number;
+  sync(ino: number): number;
+  /** Its inode is gone. */
+  remove(ino: number): void;
+  /** Inodes that have a file. */
+  list(): readonly number[];
+  /** How much room there is. [statfs(2)] */
+  room(): Room | number;
+  close(): void;
+}
+export type Room = ReplyOf<typeof cfs.ops.room>;
+
+/** Where a file system lies: a folder that its server and who may take over reach. */
+export interface Place {
+  /**
+   * Takes it, or EAGAIN: another server has it and has not ended yet. No two have it at a time, whatever they
+   * believe of the membership.
+   */
+  take(): Reply<Taken, 'EAGAIN' | 'EIO'>;
+}
+export interface Taken {
+  readonly journal: Journal;
+  readonly data: Data;
+  /** The next may take it. */
+  leave(): void;
 }

@@ -2,6 +2,7 @@
 // a client which asks again (after a crash, at a successor) gets the answer of the first time and nothing is
 // done twice. [design: sections 5 and 10]
 import { type CfsErrno, type CfsMutation, fail, ok, type Reply } from '@ssi/contracts';
+import { type Lock, LockTable } from '@ssi/fuse';
 import { emptyTree, type Outcome, type Tree } from './dentry.ts';
 import type { Inode, Time } from './inode.ts';
 import { apply } from './mutation.ts';
@@ -40,6 +41,7 @@ interface Snapshot {
   readonly next: number;
   readonly inodes: readonly Inode[];
   readonly names: readonly (readonly [number, readonly (readonly [string, number])[]])[];
+  readonly locks?: readonly (readonly [string, readonly Lock[]])[];
   readonly clients: readonly (readonly [string, number, readonly (readonly [number, Outcome])[]])[];
 }
 
@@ -130,6 +132,27 @@ export class Store {
     return this.#do(r, mutation);
   }
 
+  /** The answer of a request that ran before. */
+  answer(r: RequestId): Outcome | undefined {
+    return this.#clients.get(r.client)?.replies.get(r.id);
+  }
+
+  /** A mutation of the server itself: in the log as any other. */
+  own(mutation: CfsMutation): Outcome {
+    const id = this.#seq + 1;
+    return this.execute({ client: 'server', id, acknowledged: id - 1 }, mutation);
+  }
+
+  /** Whoever made requests, has something open or holds a lock. */
+  get clients(): readonly string[] {
+    const names = new Set(this.#clients.keys());
+    for (const inode of this.tree.inodes.values()) for (const c of inode.openBy) names.add(c);
+    for (const table of this.tree.locks.values())
+      for (const lock of table.held) names.add(String(lock.owner).split(' ')[0] ?? '');
+    names.delete('server');
+    return [...names].sort();
+  }
+
   /** On disk is what was executed before. [fsync(2)] */
   sync(): Reply<undefined, CfsErrno> {
     return this.#journal.sync();
@@ -174,6 +197,7 @@ export class Store {
       next: this.tree.next,
       inodes: [...this.tree.inodes.values()],
       names: [...this.tree.names].map(([ino, names]) => [ino, [...names]]),
+      locks: [...this.tree.locks].map(([key, table]) => [key, table.held]),
       clients: [...this.#clients].map(([name, c]) => [name, c.acknowledged, [...c.replies]]),
     };
   }
@@ -188,5 +212,12 @@ export class Store {
 const treeOf = (state: Snapshot): Tree => ({
   inodes: new Map(state.inodes.map((inode) => [inode.ino, inode])),
   names: new Map(state.names.map(([ino, names]) => [ino, new Map(names)])),
+  locks: new Map((state.locks ?? []).map(([key, held]) => [key, tableOf(held)])),
   next: state.next,
 });
+
+function tableOf(held: readonly Lock[]): LockTable {
+  const table = new LockTable();
+  for (const lock of held) table.set(lock);
+  return table;
+}

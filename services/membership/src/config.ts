@@ -40,6 +40,8 @@ export interface Config {
 
 /** Folder of a service -> its contract. */
 const contracts: Readonly<Record<string, string>> = {
+  'cfs-client': 'cfsclient',
+  'cfs-metadata': 'cfs',
   'ics-router': 'ics',
   'ipc-nameserver': 'ipc',
   'lvs-director': 'lvs',

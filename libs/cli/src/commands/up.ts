@@ -15,6 +15,7 @@ interface Options {
   readonly embedded?: boolean;
   readonly nats?: string;
   readonly listen?: string;
+  readonly cfs?: string | true;
   readonly pidBits: 14 | 16;
   readonly json?: boolean;
   readonly cluster?: string;
@@ -30,6 +31,11 @@ function nodesArgument(text: string): number {
 function addressArgument(text: string): string {
   if (isIPv4(text)) return text;
   throw new InvalidArgumentError('An IPv4 address of this machine, as 10.0.0.1.');
+}
+
+function folderArgument(text: string): string {
+  if (text.startsWith('/')) return text;
+  throw new InvalidArgumentError('An absolute path, as /srv/tree.');
 }
 
 function pidBitsArgument(text: string): 14 | 16 {
@@ -56,6 +62,11 @@ export const define: Define = (command, shell) => {
         'nats',
         'pidBits',
       ]),
+    )
+    .option(
+      '--cfs [folder]',
+      'mount a file system of the cluster at /cluster on each node; its files are in this folder (absent: until ssi down)',
+      folderArgument,
     )
     .option('--pid-bits <bits>', 'size of the pid range of a node', pidBitsArgument, 16)
     .option('--json', 'as JSON: {cluster,mode,nodes:[{num,name,address}]}')
@@ -86,6 +97,7 @@ Examples:
           embedded: options.embedded ?? shell.io.env.SSI_EMBEDDED === '1',
           nats: options.nats,
           listen: options.listen,
+          cfs: options.cfs === true ? '' : options.cfs,
           signal: shell.interrupted,
           onProgress: (text) => shell.note(`up: ${text}`),
         });

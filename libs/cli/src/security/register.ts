@@ -4,6 +4,8 @@ import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } 
 import {
   actor,
   type Contract,
+  cfs,
+  cfsClient,
   clms,
   dlm,
   ics,
@@ -17,7 +19,7 @@ import {
 import { z } from 'zod';
 import { until } from '../up/host.ts';
 
-const contracts: readonly Contract[] = [actor, clms, dlm, ics, ipc, lvs, vproc];
+const contracts: readonly Contract[] = [actor, cfs, cfsClient, clms, dlm, ics, ipc, lvs, vproc];
 /** Services of a node that get a credential. */
 export const nodeServices: readonly string[] = contracts.map((c) => c.name);
 

@@ -2,7 +2,14 @@
 // cluster.json as it starts, so that `down` finds all of it whatever happened in between.
 import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type ClusterFile, clusterDir, clustersDir, connect, readClusterFile } from '@ssi/client';
+import {
+  type ClusterFile,
+  clusterDir,
+  clustersDir,
+  connect,
+  localClusters,
+  readClusterFile,
+} from '@ssi/client';
 import { fail, ok, type Reply } from '@ssi/contracts';
 import { hasAuthority, issueFirst, issueNode, usersPath } from '../security/authority.ts';
 import { readHolders } from '../security/register.ts';
@@ -23,6 +30,8 @@ export interface UpOptions {
   readonly listen?: string | undefined;
   /** Use this NATS instead of starting one. */
   readonly nats?: string | undefined;
+  /** Folder of the cluster file system, '' one that ends with the cluster; absent: there is none. */
+  readonly cfs?: string | undefined;
   /** Given up: what was started is taken down again. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress: (text: string) => void;
@@ -44,6 +53,9 @@ export function writeClusterFile(cluster: ClusterFile): void {
 export const livingParts = (cluster: ClusterFile): number =>
   [...cluster.processes, ...cluster.nodes].filter(isAlive).length;
 
+/** Where each node has it: a folder of the machine, empty there. */
+const cfsMount = '/cluster';
+
 /** EEXIST: a cluster of that name is up. What a killed cluster left is removed first. EINTR: given up. */
 export async function up(options: UpOptions): Promise<Reply<ClusterFile>> {
   const { name } = options;
@@ -54,14 +66,22 @@ export async function up(options: UpOptions): Promise<Reply<ClusterFile>> {
       return fail('EEXIST', `cluster "${name}" is up already; look: ssi nodes, end it: ssi down`);
     await down(name);
   }
+  const mode = options.embedded ? 'embedded' : canRunNative() ? 'native' : 'actors';
+  if (options.cfs !== undefined && mode !== 'native')
+    return fail('ENOSYS', 'the cluster file system needs nodes with namespaces: see ssi doctor');
   mkdirSync(dir, { recursive: true, mode: 0o711 });
   const cluster: ClusterFile = {
     name,
-    mode: options.embedded ? 'embedded' : canRunNative() ? 'native' : 'actors',
+    mode,
     pidBits: options.pidBits,
     processes: [],
     nodes: [],
   };
+  if (options.cfs !== undefined) {
+    const made = !existsSync(cfsMount);
+    mkdirSync(cfsMount, { recursive: true });
+    cluster.cfs = { store: options.cfs || `${dir}/cfs`, mount: cfsMount, made };
+  }
   const started = await (options.embedded
     ? startEmbedded(cluster, dir, options.nodes, () => writeClusterFile(cluster))
     : startParts(cluster, dir, options));
@@ -170,6 +190,13 @@ export async function down(name: string): Promise<Reply<undefined>> {
   const isWhole = found.ok && found.value.network !== undefined;
   if (root && isWhole) await removeCgroup(`${root}/ssi/${name}`);
   rmSync(clusterDir(name), { recursive: true, force: true });
+  const place = found.ok && found.value.cfs;
+  // Removing it would take it from another cluster's nodes.
+  const isTaken = localClusters().some((other) => {
+    const file = readClusterFile(other);
+    return file.ok && file.value.cfs !== undefined;
+  });
+  if (place && place.made && !isTaken) removeEmpty(place.mount);
   // Another node of this cluster that runs here (it joined from this machine) keeps what they share.
   const group = root && `${root}/ssi/${name}`;
   if (group) removeEmpty(group);

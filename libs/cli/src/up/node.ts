@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import type { ClusterFile } from '@ssi/client';
-import { directorKey, fail, ipcKeyService, ok, type Reply } from '@ssi/contracts';
+import { cfsKeyService, directorKey, fail, ipcKeyService, ok, type Reply } from '@ssi/contracts';
 import { nodeCredentials } from '../security/holder.ts';
 import { cgroupRoot, createNodeCgroup, nodeCgroup, removeCgroup } from './cgroup.ts';
 import {
@@ -33,10 +33,15 @@ export const nodeDir = (cluster: string): string => `/run/ssi/node/${cluster}`;
 const handedOn = ['SSI_FAILPOINTS', 'SSI_REPLICAS', 'SSI_TRACE_SAMPLE', 'SSI_DEADLOCK_WAIT'];
 const serviceList = 'membership,ics-router,dlm,ipc-nameserver,vproc';
 /** Where a node has a network of its own there is the cluster address too. */
-const servicesOf = ({ mode }: ClusterFile): string =>
-  mode === 'native' ? `${serviceList},lvs-director` : serviceList;
+const servicesOf = ({ mode, cfs }: ClusterFile): string =>
+  [
+    serviceList,
+    ...(mode === 'native' ? ['lvs-director'] : []),
+    ...(cfs ? ['cfs-metadata', 'cfs-client'] : []),
+  ].join();
 /** Folder of a service -> the key service that it can run. */
 const keyServices: Readonly<Record<string, string>> = {
+  'cfs-metadata': cfsKeyService,
   'ipc-nameserver': ipcKeyService,
   'lvs-director': directorKey,
 };
@@ -63,6 +68,7 @@ export function serviceEnv(
     SSI_NAME: `n${num}`,
     SSI_NATS: cluster.nats ?? '',
     SSI_REDIS: cluster.redis ?? '',
+    ...(cluster.cfs && { SSI_CFS_STORE: cluster.cfs.store, SSI_CFS_MOUNT: cluster.cfs.mount }),
     SSI_PID_BITS: String(cluster.pidBits),
     SSI_STATE_DIR: `${dir}/n${num}/store`,
     SSI_LOG_DIR: `${dir}/n${num}`,

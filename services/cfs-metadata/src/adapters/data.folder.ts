@@ -7,7 +7,7 @@ import type { Data } from '../ports.ts';
 
 const openMax = 256;
 
-export function folderData(folder: string): Data & { close(): void } {
+export function folderData(folder: string): Data {
   fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
   /** By inode, the one that was used longest ago first. */
   const open = new Map<number, number>();
@@ -51,6 +51,7 @@ export function folderData(folder: string): Data & { close(): void } {
       close(ino);
       fs.rmSync(path(ino), { force: true });
     },
+    list: () => fs.readdirSync(folder).map(Number),
     room: () =>
       tried(() => {
         const s = fs.statfsSync(folder);
