@@ -58,7 +58,13 @@ export function runSsi(args: readonly string[], env: NodeJS.ProcessEnv): Promise
 let counter = 0;
 
 export async function startCluster(
-  options: { nodes?: number; env?: Record<string, string>; nats?: string } = {},
+  options: {
+    nodes?: number;
+    env?: Record<string, string>;
+    nats?: string;
+    /** With a file system of the cluster. */
+    cfs?: true;
+  } = {},
 ): Promise<TestCluster> {
   const name = `t${process.pid}x${counter++}`;
   const env = { ...process.env, SSI_CLUSTER: name, ...options.env };
@@ -80,7 +86,8 @@ export async function startCluster(
     return `nodes: ${nodes.stdout}${nodes.stderr}\nps: ${ps.stdout}${ps.stderr}\n${tailLogs(name)}`;
   };
   const bus = options.nats === undefined ? [] : ['--nats', options.nats];
-  const up = await ssi('up', '--nodes', String(options.nodes ?? 3), '--detach', ...bus);
+  const more = [...bus, ...(options.cfs ? ['--cfs'] : [])];
+  const up = await ssi('up', '--nodes', String(options.nodes ?? 3), '--detach', ...more);
   const cluster: TestCluster = {
     name,
     file,

@@ -190,13 +190,13 @@ export async function down(name: string): Promise<Reply<undefined>> {
   const isWhole = found.ok && found.value.network !== undefined;
   if (root && isWhole) await removeCgroup(`${root}/ssi/${name}`);
   rmSync(clusterDir(name), { recursive: true, force: true });
-  const place = found.ok && found.value.cfs;
+  const place = found.ok ? found.value.cfs : undefined;
   // Removing it would take it from another cluster's nodes.
   const isTaken = localClusters().some((other) => {
     const file = readClusterFile(other);
     return file.ok && file.value.cfs !== undefined;
   });
-  if (place && place.made && !isTaken) removeEmpty(place.mount);
+  if (place?.made && !isTaken) removeEmpty(place.mount);
   // Another node of this cluster that runs here (it joined from this machine) keeps what they share.
   const group = root && `${root}/ssi/${name}`;
   if (group) removeEmpty(group);
