@@ -72,7 +72,6 @@ const turn = await takeTurn({
   name: `ssi-membership-${env.cluster}-${env.num}`,
   clock,
   onEnd: () => process.exit(0),
-  ...(env.standby === 'caretaker' ? { onWaiting: () => process.exit(0) } : {}),
 });
 
 // Known to the router, this service is reached directly too: with the broker away everything local goes on.
@@ -130,17 +129,22 @@ const membership = await createMembership({
 log.info('membership runs', { tcpPort, heartbeats: heartbeats.ports });
 keepHealthFile(env.healthFile, () => membership.lifeState() === 'UP');
 
+/** Whoever goes on finds the ports free, and need not wait for the end of this process, which takes long. */
+const leave = async (): Promise<void> => {
+  membership.stop();
+  router.stop();
+  await heartbeats.close();
+  if (env.standby !== 'ends') turn.pass();
+  await telemetry.stop();
+  end(0);
+};
+if (env.standby === 'caretaker') void turn.heir().then(leave);
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.once(signal, async () => {
-    // Replaced, container and all: whoever goes on must be there, and finds the ports free.
+    // Replaced, container and all: whoever goes on must be there.
     if (env.standby === 'elsewhere') await turn.heir(heirWaitMs);
-    else turn.end();
-    membership.stop();
-    router.stop();
-    await heartbeats.close();
-    if (env.standby === 'elsewhere') turn.pass();
-    await telemetry.stop();
-    end(0);
+    if (env.standby === 'ends') turn.end();
+    await leave();
   });
 const reason = await membership.ended;
 if (reason !== undefined) {

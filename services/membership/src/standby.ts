@@ -11,8 +11,8 @@ const retryMs = 20;
 export interface Turn {
   /** The waiting ones end, and nobody takes over. */
   end(): void;
-  /** Resolves when one waits to go on, or after `maxMs`. */
-  heir(maxMs: number): Promise<void>;
+  /** Resolves when one waits to go on, or after `maxMs` where that is given. */
+  heir(maxMs?: number): Promise<void>;
   /** One of those that wait goes on. */
   pass(): void;
 }
@@ -22,13 +22,11 @@ export async function takeTurn(q: {
   name: string;
   clock: Clock;
   onEnd: () => void;
-  /** While it is this process's turn another one waits. */
-  onWaiting?: () => void;
 }): Promise<Turn> {
   const path = `\0${q.name}`;
   for (;;) {
     const server = await listen(path);
-    if (server) return turn(server, q);
+    if (server) return turn(server, q.clock);
     const why = await wait(path);
     if (why === 'end') q.onEnd();
     if (why === 'refused') await new Promise<void>((done) => q.clock.after(retryMs, done));
@@ -61,7 +59,7 @@ function wait(path: string): Promise<'gone' | 'refused' | 'end'> {
   });
 }
 
-function turn(server: Server, q: { clock: Clock; onWaiting?: () => void }): Turn {
+function turn(server: Server, clock: Clock): Turn {
   const waiting = new Set<Socket>();
   const heard: (() => void)[] = [];
   server.on('connection', (socket) => {
@@ -69,7 +67,6 @@ function turn(server: Server, q: { clock: Clock; onWaiting?: () => void }): Turn
     socket.on('error', () => {});
     socket.on('close', () => waiting.delete(socket));
     socket.resume();
-    q.onWaiting?.();
     for (const told of heard.splice(0)) told();
   });
   return {
@@ -81,7 +78,7 @@ function turn(server: Server, q: { clock: Clock; onWaiting?: () => void }): Turn
       new Promise((done) => {
         if (waiting.size > 0) return done();
         heard.push(done);
-        q.clock.after(maxMs, done);
+        if (maxMs !== undefined) clock.after(maxMs, done);
       }),
     pass() {
       server.close();
