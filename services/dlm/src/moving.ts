@@ -11,8 +11,8 @@ import type { Token } from './resource.ts';
 import { somebodyWaits } from './shown.ts';
 import { isNewer, nameOf } from './tokens.ts';
 
-/** One node's operations must outnumber all others' by so many since the last move, or more. */
-export const moveLeadDefault = 256;
+/** Nothing moves: see the README's limits. Else a node's operations must outnumber all others' by so many. */
+export const moveLeadDefault = 0;
 /** Between two moves of a resource. */
 const restDefaultMs = 1_000;
 /** Moves at a time. */
