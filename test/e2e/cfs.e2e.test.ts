@@ -109,6 +109,27 @@ describe.skipIf(!possible)('end to end: the cluster file system', { timeout: 90_
     expect(text).toBe(lines(text.trim().split('\n').length));
   });
 
+  test('a program that has locked a file of the tree stays until it lets go', async () => {
+    const until = (name: string) => `while [ ! -e /cluster/${name} ]; do sleep 0.05; done`;
+    // Whoever asked for the lock has ended: it is with the open file.
+    const pid = await start(
+      1,
+      `exec 9>/cluster/mine; flock 9; echo > /cluster/has; ${until('free.mine')}
+       flock -u 9; echo > /cluster/freed; ${until('end.mine')}`,
+    );
+    await waitUntil('it has it', () => fs.existsSync(on(2, 'has')), 20_000, cluster.describe);
+    expect(await ssi.migrate(pid, 2)).toMatchObject({
+      ok: false,
+      errno: 'EOPNOTSUPP',
+      detail: expect.stringContaining('ELOCK'),
+    });
+    fs.writeFileSync(on(3, 'free.mine'), '');
+    await waitUntil('it let go', () => fs.existsSync(on(2, 'freed')), 20_000, cluster.describe);
+    expect(await ssi.migrate(pid, 2)).toMatchObject({ ok: true });
+    fs.writeFileSync(on(3, 'end.mine'), '');
+    await isOver(pid);
+  });
+
   test("the server's node dies: the others go on, and nothing acknowledged is lost or doubled", async () => {
     const dead = await server();
     const other = dead === 1 ? 2 : 1;

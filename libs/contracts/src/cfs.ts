@@ -242,5 +242,18 @@ export const cfs = defineContract(cfsKeyService, 1, {
   ),
 });
 
-/** The mount of a node: it serves only what membership and people ask of it. */
-export const cfsClient = defineContract('cfsclient', 1, { ...serviceOps });
+/** The mount of a node: what others must know of it. */
+export const cfsClient = defineContract('cfsclient', 1, {
+  ...serviceOps,
+  locks: rpc({
+    summary:
+      'Locks that programs of this node have on its files: POSIX and open file description locks by who set them, flock(2) by the file, since whoever has it open has the lock.',
+    callers: ['vproc'],
+    request: z.object({}),
+    reply: z.object({
+      held: z.array(z.object({ ino: inodeNum, pid: z.int(), flock: z.boolean() })),
+    }),
+    errnos: [],
+    timeoutMs: 1_000,
+  }),
+});

@@ -2,11 +2,19 @@
 import type { Filesystem } from '@ssi/fuse';
 import { Client, type ClientOptions } from './client.ts';
 import { fileOperations } from './file-operations.ts';
-import { lockOperations } from './lock-operations.ts';
+import { type HeldLock, lockOperations } from './lock-operations.ts';
 import { treeOperations } from './tree-operations.ts';
 
-export function clusterFilesystem(options: ClientOptions): Filesystem {
+export interface ClusterFilesystem {
+  readonly operations: Filesystem;
+  locks(): HeldLock[];
+}
+
+export function clusterFilesystem(options: ClientOptions): ClusterFilesystem {
   const client = new Client(options);
-  const { released, ...locks } = lockOperations(client);
-  return { ...treeOperations(client), ...fileOperations(client, released), ...locks };
+  const { released, held, ...locks } = lockOperations(client);
+  return {
+    operations: { ...treeOperations(client), ...fileOperations(client, released), ...locks },
+    locks: held,
+  };
 }

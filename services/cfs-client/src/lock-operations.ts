@@ -1,7 +1,14 @@
 // File locks, which the server has for all nodes: POSIX, open file description and flock. Whoever waits asks
 // again: there is no queue, and nobody is first by having come first. [fcntl(2), flock(2)]
 import type { CfsLock } from '@ssi/contracts';
-import { errno, type Filesystem, type LockRequest, lockType, type Request } from '@ssi/fuse';
+import {
+  errno,
+  type Filesystem,
+  type LockRequest,
+  LockTable,
+  lockType,
+  type Request,
+} from '@ssi/fuse';
 import type { Client } from './client.ts';
 
 const retryMs = 10;
@@ -11,7 +18,14 @@ type Asked = Pick<LockRequest, 'owner' | 'start' | 'end' | 'type' | 'pid'> & {
 type LockOperations = Required<Pick<Filesystem, 'getlk' | 'setlk' | 'flush'>> & {
   /** An open file is gone: what its owner had locked by it goes. */
   released(r: Request, owner: bigint): Promise<void>;
+  /** What programs of this node have locked. */
+  held(): HeldLock[];
 };
+export interface HeldLock {
+  readonly ino: number;
+  readonly pid: number;
+  readonly flock: boolean;
+}
 
 export function lockOperations(c: Client): LockOperations {
   /** Who may have locks, so that a close asks the server only then. */
@@ -21,7 +35,18 @@ export function lockOperations(c: Client): LockOperations {
     ...{ ino: r.node, client: c.name, owner: String(l.owner), flock: l.flock, start: l.start },
     ...{ type: l.type, pid: l.pid, ...(Number.isFinite(l.end) ? { end: l.end } : {}) },
   });
-  const set = (r: Request, l: Asked) => c.change(r, { op: 'lock', ...lockOf(r, l) });
+  /** As the server has them, of this node: a table for each file, and one for its flock(2) locks. */
+  const tables = new Map<string, { readonly ino: number; flock: boolean; table: LockTable }>();
+  async function set(r: Request, l: Asked): Promise<number> {
+    const done = await c.change(r, { op: 'lock', ...lockOf(r, l) });
+    if (done < 0) return done;
+    const at = `${r.node} ${l.flock}`;
+    const of = tables.get(at) ?? { ino: r.node, flock: l.flock, table: new LockTable() };
+    tables.set(at, of);
+    of.table.set({ ...l, fh: 0 });
+    if (of.table.held.length === 0) tables.delete(at);
+    return done;
+  }
   async function letGo(r: Request, owner: bigint, flock: boolean): Promise<void> {
     if (!owners.delete(key(r, owner, flock))) return;
     const whole = { start: 0, end: Number.POSITIVE_INFINITY, type: lockType.UNLOCK, pid: 0 };
@@ -52,6 +77,10 @@ export function lockOperations(c: Client): LockOperations {
       await letGo(r, lockOwner, false);
       return 0;
     },
+    held: () =>
+      [...tables.values()].flatMap(({ ino, flock, table }) =>
+        table.held.map(({ pid }) => ({ ino, flock, pid })),
+      ),
     async released(r, owner) {
       await letGo(r, owner, false);
       await letGo(r, owner, true);

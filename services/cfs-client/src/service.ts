@@ -32,12 +32,16 @@ export function createCfsClient(deps: CfsClientDeps): CfsClientService {
   let mounted: Awaited<ReturnType<MountPoint['mount']>> | undefined;
   const name = `${ics.self.node}-${ics.self.bootId}`;
   const server = icsServer({ ics, clock, name, view: () => view });
+  // Requests wait for it: a predecessor's open files are let go before the first of this one's.
+  const begun = Promise.withResolvers<void>();
+  const fs = clusterFilesystem({ server, name, clock, attached: begun.promise });
 
   const handlers: Handlers<typeof cfsClient> = {
     view: (q) => {
       membership.told(q.view, q.self);
       return ok();
     },
+    locks: () => ok({ held: fs.locks() }),
     // The server ends what the dead had.
     nodedown: () => ok({}),
     status: () =>
@@ -76,13 +80,12 @@ export function createCfsClient(deps: CfsClientDeps): CfsClientService {
     async start() {
       ics.serve(cfsClient, handlers, { inWorkMax: 64, queueMax: 1_000 });
       if (deps.setMap) router = linkRouter({ ...deps, setMap: deps.setMap });
-      // Requests wait for it: a predecessor's open files are let go before the first of this one's.
-      const attached = (async () => {
+      void (async () => {
         while (!view) await sleep(clock, 10);
         await server.attach();
+        begun.resolve();
       })();
-      const fs = clusterFilesystem({ server, name, clock, attached });
-      mounted = await deps.mountPoint.mount(fs);
+      mounted = await deps.mountPoint.mount(fs.operations);
       void mounted.gone.then((how) => outlive(`the mount has ended: ${how}`));
       await membership.start();
     },

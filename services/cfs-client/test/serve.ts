@@ -14,7 +14,7 @@ const files = new FileServer(opened.value.store, taken.value.data, () => clock.w
 files.forget(() => true);
 const name = `1-${process.pid}x${Date.now()}`;
 const fs = clusterFilesystem({ server: localServer(files, name), name, clock });
-const mounted = await fuseMountPoint(target).mount(fs);
+const mounted = await fuseMountPoint(target).mount(fs.operations);
 process.on('SIGTERM', () => void mounted.unmount());
 console.log('ready');
 console.log(`ended ${await mounted.gone}`);

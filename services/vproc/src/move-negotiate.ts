@@ -1,6 +1,7 @@
 // First step of a move, at the source: what belongs to the tree, whether anything here stands against a
 // move, and whether the target would take it. Nothing is stopped yet. Also answers `whyNot`.
 import {
+  cfsClient,
   fail,
   ics,
   type MoveReason,
@@ -106,11 +107,32 @@ export async function survey(
   });
   if (!found.ok) return found;
   reasons.push(...found.value.reasons);
+  reasons.push(...(await clusterLocks(node, pids, found.value.onCfs ?? [])));
   reasons.push(...(await roomReasons(node, found.value.bytesEstimate)));
   const files = found.value.files.map((f) => ({ ...f }));
   const { bytesEstimate } = found.value;
   const tcpEstablished = addr !== undefined || found.value.tcpEstablished === true;
   return ok({ tasks, reasons, files, bytesEstimate, standIn: set.standIn, tcpEstablished });
+}
+
+/** The kernel does not list locks of a FUSE mount: its client on this node knows them. */
+async function clusterLocks(
+  node: LocalNode,
+  pids: readonly number[],
+  open: readonly number[],
+): Promise<MoveReason[]> {
+  if (open.length === 0) return [];
+  const told = await node.deps.ics.call(cfsClient, 'locks', node.num, {});
+  if (!told.ok) {
+    const detail = `what it has locked on the cluster file system is not known: ${told.errno}`;
+    return [{ code: 'ELOCK', pid: pids[0], detail }];
+  }
+  return told.value.held
+    .filter((l) => (l.flock ? open.includes(l.ino) : pids.includes(l.pid)))
+    .map(({ ino, pid }) => ({
+      ...{ code: 'ELOCK' as const, pid },
+      detail: `has a lock on inode ${ino} of the cluster file system`,
+    }));
 }
 
 /** Standard streams go with the tree: who stays and has one of them open would write to nobody. */

@@ -134,6 +134,8 @@ export interface Inspection {
   readonly tcpEstablished?: boolean;
   /** Resident memory of the tree, bytes: what the images will be at most, about. */
   readonly bytesEstimate: number;
+  /** Inodes that it has open on the cluster file system, whose locks no kernel table shows. */
+  readonly onCfs?: readonly number[];
 }
 
 /** Why a tree cannot move, before anyone tries. */

@@ -8,6 +8,8 @@ export interface Descriptor {
   /** Flags of open(2). */
   readonly flags: number;
   readonly mountId: number;
+  /** 0: a kernel that does not tell (before 5.14). */
+  readonly ino: number;
   /** `major:minor` of a device. */
   readonly device?: string;
   /** A terminal's master: the number of its slave. */
@@ -37,6 +39,7 @@ export function readDescriptors(pid: number): Descriptor[] {
           ...{ fd, link },
           flags: Number.parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? '0', 8),
           mountId: Number(/^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? 0),
+          ino: Number(/^ino:\s*(\d+)/m.exec(info)?.[1] ?? 0),
           ...(device ? { device } : {}),
           ...(ttyIndex ? { ttyIndex: Number(ttyIndex) } : {}),
           ...(watched.length > 0 ? { watchedDevices: watched } : {}),

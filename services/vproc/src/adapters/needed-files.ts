@@ -4,11 +4,15 @@ import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import type { NeededFile, StreamPaths } from '../ports.ts';
 import type { Descriptor } from './descriptors.ts';
 import type { FileDigests } from './file-digests.ts';
+import { cfsMounts } from './proc-tables.ts';
 
 /** Where every node has its own, made anew: nothing to compare. */
 const ownOfNode = /^\/(proc|sys|dev)(\/|$)/;
 const deleted = / \(deleted\)$/;
 const accessMode = 3; // O_ACCMODE: 0 reads only
+
+export const isBelow = (mounts: readonly string[], path: string): boolean =>
+  mounts.some((mount) => path === mount || path.startsWith(`${mount}/`));
 
 /** A size of -1: it need only be there, for the program changes it. */
 export async function neededFiles(
@@ -35,8 +39,13 @@ export async function neededFiles(
     for (const { link, flags } of descriptors.get(pid) ?? [])
       note(link, { anySize: (flags & accessMode) !== 0 });
   }
+  const cfs = cfsMounts();
   const files: NeededFile[] = [];
   for (const [path, { code, anySize }] of [...found].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (isBelow(cfs, path)) {
+      files.push({ path, sizeBytes: -1 });
+      continue;
+    }
     const stat = statSync(path, { throwIfNoEntry: false });
     const sizeBytes = stat?.isFile() && !anySize ? stat.size : -1;
     const digest = code && digests ? await digests.of(path) : undefined;

@@ -8,8 +8,16 @@ import type { Preflight, StreamPaths } from '../ports.ts';
 import { type Descriptor, readDescriptors, readLinks } from './descriptors.ts';
 import { FileDigests } from './file-digests.ts';
 import { inetReasons } from './inet-reasons.ts';
-import { neededFiles } from './needed-files.ts';
-import { allPids, mountTypes, statusField, systemVUsers, unixPeers } from './proc-tables.ts';
+import { isBelow, neededFiles } from './needed-files.ts';
+import {
+  allPids,
+  cfsMounts,
+  cfsType,
+  mountTypes,
+  statusField,
+  systemVUsers,
+  unixPeers,
+} from './proc-tables.ts';
 import { readStat } from './procfs.linux.ts';
 
 /** Kinds of anonymous inode that criu 4.2 cannot dump. */
@@ -51,11 +59,14 @@ export function linuxPreflight(): Preflight {
         withDigests ? digests : undefined,
       );
       const bytesEstimate = tree.reduce((sum, pid) => sum + privateBytes(pid), 0);
-      return ok({ reasons, files, bytesEstimate, tcpEstablished: inet.tcpEstablished });
+      const onCfs = [...new Set(tree.flatMap((pid) => onClusterFiles(pid, descriptors)))];
+      return ok({ reasons, files, bytesEstimate, tcpEstablished: inet.tcpEstablished, onCfs });
     },
     checkFiles: async (files) => {
       const reasons: MoveReason[] = [];
+      const cfs = cfsMounts();
       for (const { path, sizeBytes, digest } of files) {
+        if (isBelow(cfs, path)) continue; // the same one everywhere
         const stat = statSync(path, { throwIfNoEntry: false });
         const why = !stat
           ? 'is missing'
@@ -144,7 +155,8 @@ function deviceReasons(
   for (const { fd, link, mountId, device, watchedDevices, locked } of tree.get(pid) ?? []) {
     const name = `descriptor ${fd}: ${link}`;
     if (locked) add('ELOCK', `${name} is locked`);
-    if (link.startsWith('/') && !own.has(link) && isFifo(pid, fd))
+    const isLocal = types.byId.get(mountId) !== cfsType;
+    if (link.startsWith('/') && isLocal && !own.has(link) && isFifo(pid, fd))
       add('EEXTERNALFD', `${name} is a FIFO: who else uses it would stay`);
     const kind = link.startsWith('anon_inode:') && anonymous.find(([form]) => form.test(link));
     if (kind) add(kind[1], name);
@@ -163,6 +175,16 @@ function deviceReasons(
     else if (!plainDevices.has(device)) add('EDEVICE', name);
   }
   return [...reasons.values()];
+}
+
+/** Inodes of the cluster file system that a process has open. */
+function onClusterFiles(
+  pid: number,
+  descriptors: ReadonlyMap<number, readonly Descriptor[]>,
+): number[] {
+  const open = descriptors.get(pid) ?? [];
+  const types = mountTypes(pid).byId;
+  return open.filter((d) => types.get(d.mountId) === cfsType).map((d) => d.ino);
 }
 
 /** A chain this long is no chain: the pids were reused while it was read. */

@@ -15,6 +15,16 @@ export const allPids = (): number[] =>
 export const statusField = (pid: number, name: string): string | undefined =>
   new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(readOr(`/proc/${pid}/status`))?.[1];
 
+/** Type of a mount of the cluster file system, in mountinfo. */
+export const cfsType = 'fuse.cfs';
+
+/** Where this node has the cluster file system. Nothing in it may be looked at in passing: that waits for its server. */
+export const cfsMounts = (): string[] =>
+  readOr('/proc/self/mountinfo')
+    .split('\n')
+    .filter((line) => line.includes(` - ${cfsType} `))
+    .map((line) => line.split(' ')[4] ?? '');
+
 /** File system types of the mounts a process sees, by mount id and by `major:minor`. */
 export function mountTypes(pid: number): {
   readonly byId: ReadonlyMap<number, string>;
