@@ -31,6 +31,12 @@ test('Locks: an asking that overtakes the word of a refusal leaves no lock behin
   expect((await simulateLocks({ seed: 67 })).failure).toBe(undefined);
 });
 
+test('Locks: who is named to a master that is giving its mastership up is heard by the next one', {
+  timeout: 60_000,
+}, async () => {
+  expect((await simulateLocks({ seed: 222 })).failure).toBe(undefined);
+});
+
 for (const plant of lockPlants)
   test(`Locks: the simulation finds: ${plant.name}`, { timeout: 120_000 }, async () => {
     for (let seed = 1; seed <= 20; seed++) {

@@ -46,7 +46,7 @@ interface Entry {
   /** By its own word: it may have used these tokens, and given it up since. */
   heard: boolean;
   /** What a new master fetches from. */
-  readonly recover: readonly number[];
+  recover: readonly number[];
   readonly valueLost: boolean;
   /** From the master that gave it up to this one. */
   readonly moved?: MovedValue;
@@ -231,11 +231,13 @@ export class Directory {
         this.#entries.set(key, entry);
         this.#lost.delete(key);
       }
+      // Where it is being given up, the next master has to hear them.
+      else entry.recover = [...new Set([...entry.recover, ...recover])];
       // It was master all along, or has given it up a moment ago and becomes it anew.
       const tokens = entry.heard ? await this.#block() : entry.tokens;
       if (!tokens || round !== this.#round) return batches;
       const batch = batches.get(entry.master) ?? [];
-      batch.push({ key, tokens, recover: [...new Set([...entry.recover, ...recover])] });
+      batch.push({ key, tokens, recover: [...entry.recover] });
       batches.set(entry.master, batch);
     }
     return batches;
@@ -327,7 +329,8 @@ export class Directory {
       this.#lost.add(q.key);
       this.hearAll();
     } else {
-      const { to: master, users: recover, moved } = q;
+      const { to: master, users, moved } = q;
+      const recover = [...new Set([...(before?.recover ?? []), ...users])];
       const valueLost = moved.valueInvalid;
       const entry = { master, life, tokens: block, heard: false, recover, valueLost, moved };
       this.#entries.set(q.key, entry);
