@@ -33,7 +33,7 @@ describe.skipIf(reason !== undefined)('FUSE: mounts', { timeout: 60_000 }, () =>
   test('the file system in memory keeps what the manual pages promise', async () => {
     const { path } = await serve('memory', 'TARGET');
     const script = fileURLToPath(new URL('posix-calls.py', import.meta.url));
-    const { stdout } = await execute('python3', [script, path]);
+    const { stdout } = await execute('/usr/bin/python3', [script, path]);
     expect(stdout).toBe('all held\n');
   });
 

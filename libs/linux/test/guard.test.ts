@@ -30,7 +30,7 @@ for (const [version, root] of cgroupRoots) {
       const file = `${guard.inside}/ticks`;
       writeFileSync(file, '');
       const path = file.replace(`/proc/${guard.pid}/root`, '');
-      const pid = await guard.start(['python3', '-c', ticker, path]);
+      const pid = await guard.start(['/usr/bin/python3', '-c', ticker, path]);
       const last = (): number => Number(readFileSync(file, 'latin1'));
       await until('ticks', () => (last() > 0 ? true : undefined));
       return { pid, last };

@@ -28,7 +28,7 @@ describe('LVS: ipvsadm', { timeout: 120_000 }, () => {
   beforeEach(() => {
     dir = mkdtempSync(`${tmpdir()}/ssi-ipvs-`);
     file = `${dir}/kernel`;
-    plane = ipvsadmDataPlane(['python3', program, file]);
+    plane = ipvsadmDataPlane(['/usr/bin/python3', program, file]);
   });
   afterEach(() => rmSync(dir, { recursive: true }));
 

@@ -74,7 +74,9 @@ export class Net {
 
   /** A server that says `says`, in that namespace. */
   serve(where: string, says: string, port: number): Promise<void> {
-    const child = spawn(...this.#argv(where, ['python3', program('server.py'), says, `${port}`]));
+    const child = spawn(
+      ...this.#argv(where, ['/usr/bin/python3', program('server.py'), says, `${port}`]),
+    );
     this.#children.push(child);
     return new Promise((done) => child.stdout?.once('data', () => done()));
   }
@@ -82,7 +84,7 @@ export class Net {
   /** One order to the client (see client.py), and its answer. */
   ask(order: string): Promise<string> {
     if (!this.#client) {
-      this.#client = spawn(...this.#argv('client', ['python3', program('client.py')]));
+      this.#client = spawn(...this.#argv('client', ['/usr/bin/python3', program('client.py')]));
       this.#children.push(this.#client);
       createInterface({ input: this.#client.stdout as NodeJS.ReadableStream }).on('line', (line) =>
         this.#asked.shift()?.(line),

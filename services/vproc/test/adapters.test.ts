@@ -151,7 +151,7 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
   });
 
   test('python with threads and a child, fed while it moves: every byte both ways, exit 7', async () => {
-    const { pid } = await nodes[0].ask('run', { argv: ['python3', '-u', busy, '2000'] });
+    const { pid } = await nodes[0].ask('run', { argv: ['/usr/bin/python3', '-u', busy, '2000'] });
     let feeding = true;
     let fed = 0;
     let sent = 0;
@@ -204,7 +204,7 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
   }, 90_000);
 
   test('vproc killed under load and begun again: nothing lost or doubled either way', async () => {
-    const { pid } = await nodes[0].ask('run', { argv: ['python3', '-u', busy, '4000'] });
+    const { pid } = await nodes[0].ask('run', { argv: ['/usr/bin/python3', '-u', busy, '4000'] });
     let fed = 0;
     let sent = 0;
     for (let round = 0; round < 5; round++) {
@@ -315,7 +315,7 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
       'os.write(1,b"start\\n"); time.sleep(1)',
       'while True: os.read(fd,8); os.write(1,b"tick\\n")',
     ].join('\n');
-    const { pid } = await nodes[0].ask('run', { argv: ['python3', '-c', program] });
+    const { pid } = await nodes[0].ask('run', { argv: ['/usr/bin/python3', '-c', program] });
     await until('its start', async () =>
       (await endOf(nodes[0], pid, 'out')) > 0 ? true : undefined,
     );
@@ -359,7 +359,7 @@ describe.skipIf(reason)(`adapters on two nodes${reason ? ` (${reason})` : ''}`, 
       'n=0',
       'while True: os.write(1,b"%d\\n" % n); n+=1; time.sleep(0.005)',
     ].join('\n');
-    const { pid } = await nodes[0].ask('run', { argv: ['python3', '-c', program] });
+    const { pid } = await nodes[0].ask('run', { argv: ['/usr/bin/python3', '-c', program] });
     await until('output', async () => ((await endOf(nodes[0], pid, 'out')) > 0 ? true : undefined));
     await expect(
       nodes[0].ask('move', { pid, to: nodes[1].socket, moveId: moveId(700) }),

@@ -78,7 +78,7 @@ describe.skipIf(reason)(`preflight on a node${reason ? ` (${reason})` : ''}`, ()
 
   async function start(python: string): Promise<{ pid: number; able: boolean }> {
     const script = `import sys,time\ndef stay(): time.sleep(1000)\ntry:\n exec(sys.argv[1])\n sys.stderr.write("ready\\n")\nexcept Exception:\n sys.stderr.write("no\\n")\nsys.stderr.flush()\ntime.sleep(1000)`;
-    const { pid } = await node.ask('run', { argv: ['python3', '-c', script, python] });
+    const { pid } = await node.ask('run', { argv: ['/usr/bin/python3', '-c', script, python] });
     for (const end = performance.now() + 10_000; ; ) {
       const { text } = await node.ask('read', { pid, name: 'err', offset: 0, max: 100 });
       if (text.includes('\n')) return { pid, able: text.startsWith('ready') };
