@@ -53,8 +53,11 @@ test.skipIf(!hasNatsServer)(
     const server = await startNatsServer();
     const connection = await connect({ servers: server.url });
     try {
-      const kv = openJetStreamKv({ connection, bucket: 'ssi_busy', timeoutMs: 300 });
-      await kv.compareAndSet('k', new TextEncoder().encode('there'), 0);
+      const bucket = 'ssi_busy';
+      const writer = openJetStreamKv({ connection, bucket, timeoutMs: 10_000 });
+      await writer.compareAndSet('k', new TextEncoder().encode('there'), 0);
+      await writer.close();
+      const kv = openJetStreamKv({ connection, bucket, timeoutMs: 300 });
       server.pause();
       const entries = new EventTarget();
       kv.watch('k', ({ value }) => {
