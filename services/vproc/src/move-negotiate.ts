@@ -116,7 +116,7 @@ export async function survey(
 }
 
 /** The kernel does not list locks of a FUSE mount: its client on this node knows them. */
-async function clusterLocks(
+export async function clusterLocks(
   node: LocalNode,
   pids: readonly number[],
   open: readonly number[],

@@ -3,6 +3,7 @@
 import {
   fail,
   type MoveProgram,
+  type MoveReason,
   type MoveTask,
   ok,
   type Reply,
@@ -13,7 +14,7 @@ import { beginSpan } from '@ssi/telemetry';
 import { moveAddress } from './floating-addresses.ts';
 import { finishAhead, sendAhead } from './move-ahead.ts';
 import { encodeMove, type MoveMessage, moveKind } from './move-link.ts';
-import { toMoveTask } from './move-negotiate.ts';
+import { clusterLocks, reasonsText, toMoveTask } from './move-negotiate.ts';
 import { unwritten } from './move-parts.ts';
 import { stalledMs } from './move-receive.ts';
 import type { SourceMove } from './move-source.ts';
@@ -78,6 +79,7 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
     );
   traceDump(move, startMs, done.value);
   const behind = leftBehind(move, done.value);
+  const opened = openedSince(move, done.value);
   const tasks = await dumpedTasks(move, done.value);
   // On record before anything else: these copies stand still until somebody says otherwise.
   const kept = await move.write('dumping', {
@@ -94,6 +96,8 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
   const left = await behind;
   if (left !== undefined)
     return fail('ECANCELED', `${left} would stay, and has to do with what would go`);
+  const since = await opened;
+  if (since.length > 0) return fail('ECANCELED', reasonsText(since));
   const sentAhead = await finishAhead(ahead);
   if (!sentAhead.ok) return sentAhead;
   const { clock } = node.deps;
@@ -167,6 +171,18 @@ async function leftBehind(move: SourceMove, dumped: DumpResult): Promise<number 
     if ((await node.deps.ports.holders?.ownerOf(e.pid)) === owner) return e.pid;
   }
   return undefined;
+}
+
+/** What stands against the move since the tree was looked at, where its files go with it. */
+async function openedSince(move: SourceMove, dumped: DumpResult): Promise<readonly MoveReason[]> {
+  if (move.program) return [];
+  const { node } = move.parts;
+  const { preflight, streams } = node.deps.ports;
+  const pids = dumped.tasks.map((t) => t.pid);
+  const { owner } = move.record;
+  const paths = owner === undefined ? undefined : streams.paths(owner);
+  const found = await preflight.opened({ pids, ...(paths ? { streams: paths } : {}) });
+  return [...found.reasons, ...(await clusterLocks(node, pids, found.onCfs ?? []))];
 }
 
 /** One that ended just before the freeze and was not waited for: in the images, but in no control group. */

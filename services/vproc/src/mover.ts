@@ -155,6 +155,11 @@ export interface Preflight {
     /** Floating address of the tree: TCP connected from it moves. */
     readonly addr?: string;
   }): Promise<Reply<Inspection, 'ESRCH'>>;
+  /** Source, of a tree that stands still: what it may have opened or locked since `inspect`. */
+  opened(options: {
+    readonly pids: readonly number[];
+    readonly streams?: StreamPaths;
+  }): Promise<Pick<Inspection, 'reasons' | 'onCfs'>>;
   /** Target: ENOFILE for each file that is missing or another one. */
   checkFiles(files: readonly NeededFile[]): Promise<readonly MoveReason[]>;
   /** Target: EPIDBUSY for each number in use as pid, tid, pgid or sid but by a placeholder in `held`. */

@@ -105,6 +105,15 @@ describe.skipIf(reason)(`preflight on a node${reason ? ` (${reason})` : ''}`, ()
     await node.ask('signal', { pid, signal: 9 });
   });
 
+  test('one that opens now this and now that under one number is seen as either', async () => {
+    const { pid, able } = await start(
+      'import os,threading; f=os.open(sys.executable,0); s=os.dup(1)\ndef flip():\n while 1: os.dup2(f,1); os.dup2(s,1)\nthreading.Thread(target=flip,daemon=True).start()',
+    );
+    expect(able).toBe(true);
+    for (let i = 0; i < 100; i++) expect(await codesOf(pid)).toEqual([]);
+    await node.ask('signal', { pid, signal: 9 });
+  });
+
   test.each(programs)('%s: %s', async (code, _what, python) => {
     const { pid, able } = await start(python);
     // A machine without the feature cannot have it in the way: then there must be no reason either.

@@ -78,6 +78,19 @@ describe('vproc: migrate refuses', () => {
     assert.equal(c.node(2).machine.images.size, 0);
   });
 
+  test('what it opens after the preflight, before it is stopped: it stays, and runs on', async () => {
+    const c = await started();
+    const pid = await run(c, {});
+    const { reasons } = c.node(1).ports.preflight;
+    c.node(1).traps.set('move.source.dumping', () => {
+      reasons.set(pid, { code: 'ELOCK', pid, detail: 'has locked a file' });
+    });
+    await refused(c, { pid }, 'ECANCELED', /ELOCK/);
+    await c.clock.pass(500);
+    assert.equal(c.copies(pid), 1);
+    assertLines(c.node(1).machine.files.text(pid), pid);
+  });
+
   test('EPINNED: not by its owner, but by root with force', async () => {
     const c = await started();
     const pid = await run(c, { pin: true, uid: 7 });

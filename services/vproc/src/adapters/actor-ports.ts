@@ -130,6 +130,10 @@ function actorPreflight(base: Preflight, actors: Actors): Preflight {
       const files = found.map((a) => ({ path: `${typePrefix}${a.command}`, sizeBytes: 0 }));
       return ok({ reasons: [], files, bytesEstimate: 0 });
     },
+    async opened(options) {
+      const pids = options.pids.filter((pid) => !actors.find(pid));
+      return pids.length === 0 ? { reasons: [] } : base.opened({ ...options, pids });
+    },
     async checkFiles(files) {
       const native = files.filter((f) => !f.path.startsWith(typePrefix));
       const reasons: MoveReason[] = [...(await base.checkFiles(native))];

@@ -1,5 +1,14 @@
 // Open descriptors of a process as /proc shows them. [proc_pid_fd(5), proc_pid_fdinfo(5)]
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statfsSync,
+} from 'node:fs';
+import { cfsType, mountTypes } from './proc-tables.ts';
 
 export interface Descriptor {
   readonly fd: number;
@@ -12,6 +21,9 @@ export interface Descriptor {
   readonly ino: number;
   /** `major:minor` of a device. */
   readonly device?: string;
+  readonly fifo?: true;
+  /** A POSIX message queue. */
+  readonly queue?: true;
   /** A terminal's master: the number of its slave. */
   readonly ttyIndex?: number;
   /** inotify: devices of what it watches, as `major:minor`. */
@@ -25,31 +37,59 @@ const exclusiveLock = /^lock:(?!\s+\d+: (FLOCK|POSIX|OFDLCK)\s+\S+\s+READ\b)/m;
 
 /** Empty where the process is gone. */
 export function readDescriptors(pid: number): Descriptor[] {
+  const types = mountTypes(pid).byId;
   return numbers(`/proc/${pid}/fd`).flatMap((fd) => {
     try {
-      const link = readlinkSync(`/proc/${pid}/fd/${fd}`);
-      const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1');
-      const ttyIndex = /^tty-index:\s*(\d+)/m.exec(info)?.[1];
-      const watched = [...info.matchAll(/^inotify .*? sdev:([0-9a-f]+)/gm)].map(([, dev = '0']) =>
-        kernelDevice(Number.parseInt(dev, 16)),
-      );
-      const device = deviceOf(pid, fd, link);
-      return [
-        {
-          ...{ fd, link },
-          flags: Number.parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? '0', 8),
-          mountId: Number(/^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? 0),
-          ino: Number(/^ino:\s*(\d+)/m.exec(info)?.[1] ?? 0),
-          ...(device ? { device } : {}),
-          ...(ttyIndex ? { ttyIndex: Number(ttyIndex) } : {}),
-          ...(watched.length > 0 ? { watchedDevices: watched } : {}),
-          ...(exclusiveLock.test(info) ? { locked: true } : {}),
-        },
-      ];
+      return [readDescriptor(pid, fd, types)];
     } catch {
       return []; // closed meanwhile
     }
   });
+}
+
+/** A program that runs may open another file under the number while it is read: then it is read again. */
+const readsMax = 100;
+
+function readDescriptor(pid: number, fd: number, types: ReadonlyMap<number, string>): Descriptor {
+  for (let reads = 1; ; reads++) {
+    const seen = openSync(`/proc/${pid}/fd/${fd}`, oPath);
+    try {
+      const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1');
+      if (placeIn(info) !== placeIn(readFileSync(`/proc/self/fdinfo/${seen}`, 'latin1')))
+        if (reads < readsMax) continue;
+      return describe(fd, seen, info, types);
+    } finally {
+      closeSync(seen);
+    }
+  }
+}
+
+/** Of open(2); not in Node's constants. */
+const oPath = 0o10000000;
+
+const placeIn = (info: string): string => info.match(/^(mnt_id|ino):.*/gm)?.join() ?? '';
+
+function describe(
+  fd: number,
+  seen: number,
+  info: string,
+  types: ReadonlyMap<number, string>,
+): Descriptor {
+  const link = readlinkSync(`/proc/self/fd/${seen}`);
+  const mountId = Number(/^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? 0);
+  const ttyIndex = /^tty-index:\s*(\d+)/m.exec(info)?.[1];
+  const watched = [...info.matchAll(/^inotify .*? sdev:([0-9a-f]+)/gm)].map(([, dev = '0']) =>
+    kernelDevice(Number.parseInt(dev, 16)),
+  );
+  return {
+    ...{ fd, link, mountId },
+    flags: Number.parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? '0', 8),
+    ino: Number(/^ino:\s*(\d+)/m.exec(info)?.[1] ?? 0),
+    ...kindOf(seen, link, types.get(mountId)),
+    ...(ttyIndex ? { ttyIndex: Number(ttyIndex) } : {}),
+    ...(watched.length > 0 ? { watchedDevices: watched } : {}),
+    ...(exclusiveLock.test(info) ? { locked: true } : {}),
+  };
 }
 
 /** Only where they lead. */
@@ -62,12 +102,25 @@ export const readLinks = (pid: number): string[] =>
     }
   });
 
-function deviceOf(pid: number, fd: number, link: string): string | undefined {
-  if (!link.startsWith('/dev/')) return undefined;
-  const stat = statSync(`/proc/${pid}/fd/${fd}`);
-  if (!stat.isCharacterDevice() && !stat.isBlockDevice()) return undefined;
+/** MQUEUE_MAGIC. [linux/magic.h] */
+const mqueueMagic = 0x19800202;
+
+function kindOf(
+  seen: number,
+  link: string,
+  mount: string | undefined,
+): Pick<Descriptor, 'device' | 'fifo' | 'queue'> {
+  // Of the cluster file system only its server knows: not asked in passing.
+  if (!link.startsWith('/') || mount === cfsType) return {};
+  // A queue is opened on a mount of the IPC namespace that no mountinfo lists.
+  if (mount === undefined && statfsSync(`/proc/self/fd/${seen}`).type === mqueueMagic)
+    return { queue: true };
+  const stat = fstatSync(seen);
+  if (stat.isFIFO()) return { fifo: true };
+  if (!stat.isCharacterDevice() && !stat.isBlockDevice()) return {};
   // Node's rdev is the library's encoding. [makedev(3)]
-  return `${(stat.rdev >> 8) & 0xfff}:${(stat.rdev & 0xff) | ((stat.rdev >> 12) & 0xfff00)}`;
+  const minor = (stat.rdev & 0xff) | ((stat.rdev >> 12) & 0xfff00);
+  return { device: `${(stat.rdev >> 8) & 0xfff}:${minor}` };
 }
 
 /** The kernel's own encoding, as fdinfo prints it: twenty bits of minor. */

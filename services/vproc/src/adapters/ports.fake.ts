@@ -240,6 +240,7 @@ function fakePreflight(m: FakeMachine): FakePreflight {
         files: [],
         bytesEstimate: 4096 * pids.length,
       }),
+    opened: async ({ pids }) => ({ reasons: pids.flatMap((pid) => reasons.get(pid) ?? []) }),
     checkFiles: async () => [],
     checkNumbers: async (numbers, held) =>
       numbers

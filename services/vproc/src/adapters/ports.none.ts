@@ -132,6 +132,7 @@ export function noNativePorts(
       kernel: () => '',
       cpuFlags: () => [],
       inspect: async () => fail('ESRCH', none),
+      opened: async () => ({ reasons: [] }),
       checkFiles: async () => [],
       checkNumbers: async () => [],
     },

@@ -1,7 +1,7 @@
 // The Preflight port by looking at /proc: one stable reason code for each thing that criu could not carry
 // to another node, found before anyone is frozen. It errs on the side of silence: what it cannot see, the
 // dump itself refuses later (EDUMP). [proc_pid_fd(5), proc_pid_fdinfo(5), proc_pid_maps(5)]
-import { readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
+import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { fail, type MoveReason, ok } from '@ssi/contracts';
 import type { Preflight, StreamPaths } from '../ports.ts';
@@ -59,8 +59,13 @@ export function linuxPreflight(): Preflight {
         withDigests ? digests : undefined,
       );
       const bytesEstimate = tree.reduce((sum, pid) => sum + privateBytes(pid), 0);
-      const onCfs = [...new Set(tree.flatMap((pid) => onClusterFiles(pid, descriptors)))];
+      const onCfs = onClusterFiles(descriptors);
       return ok({ reasons, files, bytesEstimate, tcpEstablished: inet.tcpEstablished, onCfs });
+    },
+    opened: async ({ pids, streams }) => {
+      const descriptors = new Map(pids.map((pid) => [pid, readDescriptors(pid)]));
+      const reasons = pids.flatMap((pid) => deviceReasons(pid, descriptors, streams));
+      return { reasons, onCfs: onClusterFiles(descriptors) };
     },
     checkFiles: async (files) => {
       const reasons: MoveReason[] = [];
@@ -152,19 +157,18 @@ function deviceReasons(
   // It ended while we looked: what is gone stands in no way.
   if (types.byId.size === 0) return [];
   const own = new Set<string>(streams ? Object.values(streams) : []);
-  for (const { fd, link, mountId, device, watchedDevices, locked } of tree.get(pid) ?? []) {
+  for (const d of tree.get(pid) ?? []) {
+    const { fd, link, mountId, device, watchedDevices } = d;
     const name = `descriptor ${fd}: ${link}`;
-    if (locked) add('ELOCK', `${name} is locked`);
-    const isLocal = types.byId.get(mountId) !== cfsType;
-    if (link.startsWith('/') && isLocal && !own.has(link) && isFifo(pid, fd))
+    if (d.locked) add('ELOCK', `${name} is locked`);
+    if (d.fifo && !own.has(link))
       add('EEXTERNALFD', `${name} is a FIFO: who else uses it would stay`);
     const kind = link.startsWith('anon_inode:') && anonymous.find(([form]) => form.test(link));
     if (kind) add(kind[1], name);
     if (watchedDevices?.some((dev) => types.byDevice.get(dev) === 'overlay'))
       add('EINOTIFY', `${name} watches an overlay file system`);
     if (link.startsWith('/') && !kernelOwn.test(link) && !types.byId.has(mountId) && !device) {
-      // A queue is opened on a mount of the IPC namespace that no mountinfo lists.
-      if (fileSystemOf(pid, fd) === mqueueMagic) add('EPOSIXMQ', name);
+      if (d.queue) add('EPOSIXMQ', name);
       else add('EEXTERNALFD', `${name} is on a mount that is not its node's`);
     }
     if (!device || (streams && 'tty' in streams && link === streams.tty)) continue;
@@ -177,14 +181,14 @@ function deviceReasons(
   return [...reasons.values()];
 }
 
-/** Inodes of the cluster file system that a process has open. */
-function onClusterFiles(
-  pid: number,
-  descriptors: ReadonlyMap<number, readonly Descriptor[]>,
-): number[] {
-  const open = descriptors.get(pid) ?? [];
-  const types = mountTypes(pid).byId;
-  return open.filter((d) => types.get(d.mountId) === cfsType).map((d) => d.ino);
+/** Inodes of the cluster file system that a tree has open. */
+function onClusterFiles(descriptors: ReadonlyMap<number, readonly Descriptor[]>): number[] {
+  const inodes = new Set<number>();
+  for (const [pid, open] of descriptors) {
+    const types = mountTypes(pid).byId;
+    for (const { mountId, ino } of open) if (types.get(mountId) === cfsType) inodes.add(ino);
+  }
+  return [...inodes];
 }
 
 /** A chain this long is no chain: the pids were reused while it was read. */
@@ -234,24 +238,6 @@ async function sharedReasons(
       reasons.push({ code: 'EUNIXPEER', pid, detail: `${link}: its peer is not moved along` });
   }
   return reasons;
-}
-
-function isFifo(pid: number, fd: number): boolean {
-  try {
-    return statSync(`/proc/${pid}/fd/${fd}`).isFIFO();
-  } catch {
-    return false; // closed meanwhile
-  }
-}
-
-/** MQUEUE_MAGIC. [linux/magic.h] */
-const mqueueMagic = 0x19800202;
-function fileSystemOf(pid: number, fd: number): number {
-  try {
-    return statfsSync(`/proc/${pid}/fd/${fd}`).type;
-  } catch {
-    return 0;
-  }
 }
 
 const inodeOf = (link: string): number => Number(/\[(\d+)\]/.exec(link)?.[1] ?? 0);
