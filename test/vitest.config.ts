@@ -10,7 +10,5 @@ export default defineConfig({
     hookTimeout: 60_000,
     pool: 'forks',
     maxWorkers: 2,
-    // Real processes on a machine shared with others: what fails once and not again is told as flaky.
-    retry: process.env.CI ? 1 : 0,
   },
 });

@@ -55,6 +55,16 @@ export function runSsi(args: readonly string[], env: NodeJS.ProcessEnv): Promise
   });
 }
 
+/** Of test runs that were killed: named after a process that is not there any more. */
+export async function endLeftClusters(): Promise<void> {
+  const dir = '/run/ssi/clusters';
+  for (const name of existsSync(dir) ? readdirSync(dir) : []) {
+    const pid = /^t(\d+)x\d+$/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      await runSsi(['down'], { SSI_CLUSTER: name });
+  }
+}
+
 let counter = 0;
 
 export async function startCluster(
