@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endLeftClusters } from './harness/cluster.ts';
+import { waitUntil } from './harness/wait-until.ts';
 
 interface Counts {
   passed: number;
@@ -25,18 +26,31 @@ const end = (code: number): never => {
   process.exit(code);
 };
 
-/** Interrupted, it is told so once, ends what it had started, and nothing comes after it. */
+/** Interrupted, all of it is killed, its clusters end, and nothing comes after it. */
 function start(args: readonly string[]): Promise<number> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, [...args], { cwd: root, stdio: 'inherit' });
+    // A process group of its own: workers, and what they have started.
+    const options = { cwd: root, stdio: 'inherit', detached: true } as const;
+    const child = spawn(process.execPath, [...args], options);
+    const isThere = (signal: number | NodeJS.Signals = 0): boolean => {
+      try {
+        return child.pid !== undefined && process.kill(-child.pid, signal);
+      } catch {
+        return false;
+      }
+    };
     let interrupted = false;
     const interrupt = () => {
-      if (!interrupted) child.kill('SIGINT');
       interrupted = true;
+      isThere('SIGKILL');
     };
     process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
-    child.once('exit', (code) => {
-      if (interrupted) end(130);
+    child.once('exit', async (code) => {
+      if (interrupted) {
+        await waitUntil('its processes end', () => !isThere(), 10_000);
+        await endLeftClusters();
+        end(130);
+      }
       process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
       done(code ?? 1);
     });
