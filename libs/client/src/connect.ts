@@ -35,7 +35,7 @@ export interface ClusterAddress {
   readonly credential?: Credential;
 }
 
-const waitDefaultMs = 3_000;
+const waitDefaultMs = 10_000;
 /** Of the bus of an embedded cluster; its path follows. */
 const unixScheme = 'unix:';
 /** Name of a cluster that is only known by its bus. */

@@ -26,7 +26,7 @@ async function waitForNodes(
   count: number,
   signal: AbortSignal | undefined,
 ): Promise<Reply<undefined>> {
-  const connected = await connect({ cluster: name });
+  const connected = await connect({ cluster: name, waitMs: upDeadlineMs });
   if (!connected.ok) return connected;
   const ssi = connected.value;
   let states = 'no node answers';

@@ -195,8 +195,12 @@ async function startPlain(
   return ok({ num, name: `n${num}`, address, ...started });
 }
 
-/** SIGKILL of everything in the node, at once: what a power loss looks like to the others. */
+/**
+ * SIGKILL of everything in the node, at once: what a power loss looks like to the others. Off the network first: a
+ * namespace that ends loses its nft rules before its addresses, and what it was to hand on it resets.
+ */
 export async function killNode(cluster: ClusterFile, entry: NodeEntry): Promise<boolean> {
+  if (cluster.network) await disconnectNode(cluster.network, entry.num);
   const process: HostProcess = entry;
   const was = signal(process, 'SIGKILL');
   if (cluster.mode !== 'native') await killServices(cluster.name, entry.num);
