@@ -4,6 +4,7 @@ import { type ChildProcess, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { connect } from '@ssi/client';
 import type { ResourceInfo } from '@ssi/contracts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -19,6 +20,7 @@ import {
 import { commandLine } from '../harness/command-line.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 
+const giver = fileURLToPath(new URL('../harness/lock-giver.ts', import.meta.url));
 type Followed = ReturnType<typeof follow>;
 
 describe.skipIf(!canRunNative)('end to end: locks', { timeout: 60_000 }, () => {
@@ -188,6 +190,77 @@ describe.skipIf(!canRunNative)('end to end: locks', { timeout: 60_000 }, () => {
     await handle.close();
     killTree(waiter.child, 'SIGTERM');
     await waiter.ended;
+  });
+
+  test('a command under ssi lock moves, and moves again: the lock is its own all the while, until it ends', async () => {
+    const argv = [process.execPath, cli, '--cluster', cluster.name, 'lock', 'travels'];
+    const handle = value(await connect({ cluster: cluster.name }));
+    const env = { PATH: '/usr/bin:/bin' };
+    const started = { argv: [...argv, '--', 'sleep', '600'], env, cwd: '/', node: 2 };
+    const { pid } = value(await handle.run(started));
+    const before = (await seen('travels', 1, 0)).granted[0];
+    const waiter = hold('travels', '--node', '1');
+    await seen('travels', 1, 1);
+    for (const to of [3, 2]) {
+      value(await handle.migrate(pid, to));
+      expect(value(await handle.where(pid)).node).toBe(to);
+      expect((await seen('travels', 1, 1)).granted).toEqual([before]);
+    }
+    // Longer than a session lasts that nobody hears of.
+    await new Promise((done) => setTimeout(done, 12_000));
+    expect((await seen('travels', 1, 1)).granted).toEqual([before]);
+    value(await handle.kill(pid, 9));
+    expect(await tokenOf(waiter)).toBeGreaterThan(BigInt(before?.token ?? 0));
+    await handle.close();
+    killTree(waiter.child, 'SIGTERM');
+    await waiter.ended;
+  });
+
+  for (const keeper of [1, 2])
+    test(`a holder that has moved hears who waits (its lock manager is node ${keeper})`, async () => {
+      const handle = value(await connect({ cluster: cluster.name }));
+      const argv = [process.execPath, giver, cluster.name, `${keeper}`, 'given'];
+      const env = { PATH: '/usr/bin:/bin' };
+      const { pid } = value(await handle.run({ argv, env, cwd: '/', node: 2 }));
+      const before = (await seen('given', 1, 0)).granted[0];
+      value(await handle.migrate(pid, 3));
+      expect((await seen('given', 1, 0)).granted).toEqual([before]);
+      const waiter = hold('given', '--node', '1');
+      expect(await tokenOf(waiter)).toBeGreaterThan(BigInt(before?.token ?? 0));
+      expect(value(await handle.wait(pid))).toMatchObject({ code: 0 });
+      await handle.close();
+      killTree(waiter.child, 'SIGTERM');
+      await waiter.ended;
+      expect(await list()).toEqual([]);
+    });
+
+  test('who uses a resource most becomes its master; what others hold there stays, and tokens grow', async () => {
+    const handle = value(await connect({ cluster: cluster.name }));
+    const here = value(await handle.lockspace('default', { node: 1 }));
+    const there = value(await handle.lockspace('default', { node: 2 }));
+    const kept = value(await here.lock('wanders', 'CR'));
+    expect((await seen('wanders', 1, 0)).master).toBe(1);
+    const tokens: bigint[] = [];
+    const masterNow = await waitUntil(
+      'node 2 is master',
+      async () => {
+        const lock = value(await there.lock('wanders', 'PW'));
+        tokens.push(BigInt(lock.token ?? 0));
+        const { master } = await seen('wanders', 2, 0);
+        value(await there.unlock(lock));
+        return master === 2 ? master : undefined;
+      },
+      40_000,
+    );
+    expect(masterNow).toBe(2);
+    expect(tokens.every((token, i) => i === 0 || token > (tokens[i - 1] ?? 0n))).toBe(true);
+    const refused = await there.lock('wanders', 'EX', { flags: ['NOQUEUE'] });
+    expect(refused).toMatchObject({ ok: false, errno: 'EAGAIN' });
+    value(await here.unlock(kept));
+    await there.close();
+    await here.close();
+    await handle.close();
+    expect(await list()).toEqual([]);
   });
 
   test('the lock manager of the holder is killed: holder and waiter notice nothing', async () => {

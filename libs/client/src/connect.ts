@@ -17,6 +17,7 @@ import {
   readClusterFile,
 } from './cluster-file.ts';
 import type { Ssi } from './handle.ts';
+import { isOnNode } from './own-process.ts';
 
 export interface ConnectOptions {
   /** Name of a cluster that `ssi up` started here. Absent: SSI_NATS, then SSI_CLUSTER, then the only one. */
@@ -162,8 +163,12 @@ export async function connect(options: ConnectOptions = {}): Promise<Reply<Ssi, 
   return link.ok ? ok(createSsi(link.value)) : link;
 }
 
-/** Lock managers and IPC agents of nodes of this machine: a call of theirs is worth no way over the bus. */
+/**
+ * Lock managers and IPC agents of nodes of this machine: a call of theirs is worth no way over the bus. Not for a
+ * program of a node: a connection to its socket would keep it from moving.
+ */
 function localServers(cluster: string, file: ClusterFile | undefined, env: NodeJS.ProcessEnv) {
+  if (isOnNode()) return [];
   return (file?.nodes ?? []).flatMap(({ num }) =>
     ['dlm', 'ipc'].flatMap((service) => {
       const path = localSocket(clusterDir(cluster, env), num, service);

@@ -32,7 +32,7 @@ if (!failpoint.ok) {
   process.exit(exitCodes.usage);
 }
 const machine = env.SSI_CGROUP
-  ? linuxMachine({ nodeDir, toolsDir, cgroup: env.SSI_CGROUP, clock, log })
+  ? linuxMachine({ nodeDir, toolsDir, cgroup: env.SSI_CGROUP, clock, log, nats: env.SSI_NATS })
   : undefined;
 const ports = machine
   ? {

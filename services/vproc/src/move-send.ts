@@ -66,7 +66,7 @@ export async function sendTree(move: SourceMove): Promise<Reply<SentTree, 'ECANC
       to: move.record.peer.num,
       shellJob,
       ...(tty ? { tty: tty.binding } : {}),
-      ...(move.record.tcpEstablished ? { tcpEstablished: true } : {}),
+      ...(move.record.tcpEstablished ? { tcpEstablished: true } : { tcpClosed: true }),
     });
   const sending = sendImages(node.deps.clock, stream, dump);
   const done = await dump.done;
@@ -181,7 +181,11 @@ async function openedSince(move: SourceMove, dumped: DumpResult): Promise<readon
   const pids = dumped.tasks.map((t) => t.pid);
   const { owner } = move.record;
   const paths = owner === undefined ? undefined : streams.paths(owner);
-  const found = await preflight.opened({ pids, ...(paths ? { streams: paths } : {}) });
+  const found = await preflight.opened({
+    pids,
+    ...(paths ? { streams: paths } : {}),
+    ...(move.record.tcpEstablished ? { tcpEstablished: true } : {}),
+  });
   return [...found.reasons, ...(await clusterLocks(node, pids, found.onCfs ?? []))];
 }
 

@@ -36,6 +36,8 @@ export interface DumpRequest {
   readonly tty?: TtyBinding;
   /** Carry established TCP. [criu(8): --tcp-established] */
   readonly tcpEstablished?: boolean;
+  /** What TCP it has connected is closed when it is restored. [criu(8): --tcp-close] */
+  readonly tcpClosed?: boolean;
 }
 
 export interface DumpResult {
@@ -159,6 +161,8 @@ export interface Preflight {
   opened(options: {
     readonly pids: readonly number[];
     readonly streams?: StreamPaths;
+    /** As `inspect` said: what TCP is connected goes along. Absent: what is, but to the bus, is a reason. */
+    readonly tcpEstablished?: boolean;
   }): Promise<Pick<Inspection, 'reasons' | 'onCfs'>>;
   /** Target: ENOFILE for each file that is missing or another one. */
   checkFiles(files: readonly NeededFile[]): Promise<readonly MoveReason[]>;

@@ -57,6 +57,7 @@ const restoreTimeoutMs = 60_000;
 /** What the restore must know of the dump and criu does not keep. Travels with the images. */
 interface Note {
   readonly ttyExternal?: string;
+  readonly tcpClosed?: boolean;
 }
 const noteFile = 'ssi.json';
 
@@ -116,7 +117,10 @@ async function dump(
 ): Promise<Reply<DumpResult, 'EIO' | 'ESRCH' | 'ENOSPC'>> {
   const { clock } = options;
   if (!readStat(request.root)) return fail('ESRCH', `no process ${request.root}`);
-  const note: Note = request.tty ? { ttyExternal: request.tty.external } : {};
+  const note: Note = {
+    ...(request.tty ? { ttyExternal: request.tty.external } : {}),
+    ...(request.tcpClosed ? { tcpClosed: true } : {}),
+  };
   try {
     mkdirSync(dir, { recursive: true });
     writeFileSync(`${dir}/${noteFile}`, JSON.stringify(note));
@@ -196,7 +200,8 @@ async function restore(
     return fail('ECANCELED', `pipes: ${pipes.detail}`);
   }
   const args = [
-    ...['restore', '-d', '-D', dir, '-o', 'restore.log', ...commonArgs, ...flags(request)],
+    ...['restore', '-d', '-D', dir, '-o', 'restore.log', ...commonArgs],
+    ...flags({ ...request, ...note }),
     ...(lazy ? ['--lazy-pages'] : []),
     ...terminal.args,
     ...pipes.value.args,
@@ -245,8 +250,9 @@ const environment = (): Record<string, string> =>
     Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined),
   );
 
-const flags = (request: { shellJob: boolean; tcpEstablished?: boolean }): string[] => [
+const flags = (request: Omit<DumpRequest, 'moveId' | 'root'>): string[] => [
   ...(request.shellJob ? ['--shell-job'] : []),
+  ...(request.tcpClosed ? ['--tcp-close'] : []),
   ...(request.tcpEstablished ? ['--tcp-established', '--network-lock', 'nftables'] : []),
 ];
 

@@ -3,6 +3,7 @@ import type { Clock, Log } from '@ssi/ports';
 import type { VprocPorts } from '../ports.ts';
 import { linuxAddresses } from './addresses.linux.ts';
 import { linuxAhead } from './ahead.linux.ts';
+import { busAddresses } from './bus-addresses.ts';
 import { guardGroups } from './control-groups.linux.ts';
 import { linuxCriu } from './criu.linux.ts';
 import { linuxImages, linuxRecords } from './files.linux.ts';
@@ -25,6 +26,8 @@ export interface LinuxMachineOptions {
   readonly cgroup: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** URLs of the bus. */
+  readonly nats?: string;
 }
 
 export interface LinuxMachine extends VprocPorts {
@@ -64,7 +67,7 @@ export function linuxMachine(options: LinuxMachineOptions): LinuxMachine {
     state: linuxRecords(`${nodeDir}/vproc`),
     stubRecords: linuxRecords(`${nodeDir}/stubs`),
     actorRecords: linuxRecords(`${nodeDir}/actors`),
-    preflight: linuxPreflight(),
+    preflight: linuxPreflight(() => busAddresses(options.nats)),
     addresses: linuxAddresses({
       ...{ ipPath: `${toolsDir}/bin/ip`, nftPath: `${toolsDir}/bin/nft`, clock },
     }),

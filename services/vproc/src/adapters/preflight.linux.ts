@@ -35,7 +35,8 @@ const kernelOwn = /^\/(memfd:|dev\/zero|SYSV|anon_hugepage|\[)/;
 /** UNIX98 terminals. [Documentation/admin-guide/devices.txt] */
 const ptsMajors = [136, 143] as const;
 
-export function linuxPreflight(): Preflight {
+/** `bus`: where the cluster's own bus is reached now, ADDRESS:PORT. */
+export function linuxPreflight(bus: () => Promise<readonly string[]>): Preflight {
   const digests = new FileDigests();
   return {
     kernel: release,
@@ -44,7 +45,7 @@ export function linuxPreflight(): Preflight {
       const tree = pids.filter((pid) => readStat(pid));
       if (tree.length === 0) return fail('ESRCH', `no process ${pids[0] ?? ''}`);
       const descriptors = new Map(tree.map((pid) => [pid, readDescriptors(pid)]));
-      const inet = inetReasons(tree, descriptors, addr);
+      const inet = inetReasons(tree, descriptors, { addr, bus: await bus() });
       const reasons = [
         ...tree.flatMap((pid) => taskReasons(pid)),
         ...tree.flatMap((pid) => deviceReasons(pid, descriptors, streams)),
@@ -62,9 +63,15 @@ export function linuxPreflight(): Preflight {
       const onCfs = onClusterFiles(descriptors);
       return ok({ reasons, files, bytesEstimate, tcpEstablished: inet.tcpEstablished, onCfs });
     },
-    opened: async ({ pids, streams }) => {
+    opened: async ({ pids, streams, tcpEstablished }) => {
       const descriptors = new Map(pids.map((pid) => [pid, readDescriptors(pid)]));
       const reasons = pids.flatMap((pid) => deviceReasons(pid, descriptors, streams));
+      if (!tcpEstablished) {
+        const inet = inetReasons(pids, descriptors, { bus: await bus() });
+        reasons.push(...inet.reasons);
+        const detail = 'has just connected two of its own by TCP: ask again';
+        if (inet.tcpEstablished) reasons.push({ code: 'ETCPADDR', detail });
+      }
       return { reasons, onCfs: onClusterFiles(descriptors) };
     },
     checkFiles: async (files) => {
