@@ -217,6 +217,33 @@ async function handOversUs(a: LockClient, b: LockClient, n: number): Promise<num
   return list;
 }
 
+/** What it costs that a resource goes to the node that uses it most, and what it saves. */
+async function masteryMoves(here: Lockspace, there: Lockspace, quick: boolean): Promise<Row[]> {
+  const figures = { before: [] as number[], during: [] as number[], after: [] as number[] };
+  const lead = 16;
+  for (let i = 0; i < (quick ? 5 : 30); i++) {
+    value(await there.unlock(value(await there.lock(`moves${i}`, 'EX'))));
+    const us = await timesUs(
+      4 * lead,
+      lockUnlock(here, () => `moves${i}`),
+    );
+    figures.before.push(median(us.slice(2, lead - 1)));
+    figures.during.push(Math.max(...us.slice(lead - 1, 2 * lead)));
+    figures.after.push(median(us.slice(2 * lead)));
+  }
+  const [before, during, after] = [figures.before, figures.during, figures.after].map(median);
+  const worth = (during ?? 0) / Math.max(1, (before ?? 0) - (after ?? 0));
+  return [
+    { name: 'lock+unlock before its mastership moves here: p50', value: before ?? 0, unit: 'us' },
+    { name: 'lock+unlock while it does: p50', value: during ?? 0, unit: 'us' },
+    { name: 'lock+unlock after it has: p50', value: after ?? 0, unit: 'us' },
+    {
+      ...{ name: 'a move costs as much as it saves in', value: worth, unit: 'operations' },
+      ...{ target: `< ${lead}`, met: worth < lead },
+    },
+  ];
+}
+
 /** What the lock manager of a node says of itself, asked as any client asks; and what asking costs. */
 async function statusLink(cluster: TestCluster) {
   const found = value(findCluster({ cluster: cluster.name }));
@@ -242,8 +269,6 @@ async function apart(
     const here = value(await ssi.lockspace('apart', { node: 1 }));
     const there = value(await ssi.lockspace('apart', { node: 2 }));
     const n = quick ? 200 : 1_000;
-    // Node 2 is master of it and goes on using it.
-    const kept = value(await there.lock('remote', 'NL'));
     const own = value(await here.lock('own', 'NL'));
     const figures = {
       rpc: [] as number[],
@@ -261,21 +286,24 @@ async function apart(
           ),
         ),
       );
-      for (const [name, list] of [
-        ['own', figures.near],
-        ['remote', figures.far],
-      ] as const) {
-        const times: number[] = [];
-        for (let i = 0; i < n; i++) {
-          const from = performance.now();
-          const lock = value(await here.lock(name, 'EX'));
-          times.push((performance.now() - from) * 1_000);
-          value(await here.unlock(lock));
-        }
-        list.push(median(times));
+      const locked = async (name: string): Promise<number> => {
+        const from = performance.now();
+        const lock = value(await here.lock(name, 'EX'));
+        const us = (performance.now() - from) * 1_000;
+        value(await here.unlock(lock));
+        return us;
+      };
+      const [near, far]: number[][] = [[], []];
+      for (let i = 0; i < n; i++) near?.push(await locked('own'));
+      // A few of each, so that none moves to who uses it most.
+      for (let i = 0; i < n / 10; i++) {
+        const kept = value(await there.lock(`remote${turn}.${i}`, 'NL'));
+        for (let j = 0; j < 10; j++) far?.push(await locked(kept.resource));
+        value(await there.unlock(kept));
       }
+      figures.near.push(median(near ?? []));
+      figures.far.push(median(far ?? []));
     }
-    value(await there.unlock(kept));
     value(await here.unlock(own));
     const [rpc, near, pair, far] = [figures.rpc, figures.near, figures.pair, figures.far].map(
       median,
@@ -294,6 +322,8 @@ async function apart(
         ...{ target: '<= 1.5', met: ratio <= 1.5 },
       },
     );
+
+    rows.push(...(await masteryMoves(here, there, quick)));
 
     log('weighing');
     const rssKb = (): number =>

@@ -3,6 +3,7 @@ import { enter, serviceEnvironment } from '@ssi/entry';
 import { z } from 'zod';
 import { fileSessionRecord } from './adapters/session-record.file.ts';
 import { fileTokenRecord } from './adapters/token-record.file.ts';
+import { moveLeadDefault } from './moving.ts';
 import { createDlm, deadlockDefaultMs } from './service.ts';
 
 const entry = await enter({
@@ -14,6 +15,8 @@ const entry = await enter({
     SSI_STATE_DIR: z.string().optional(),
     /** Longest wait, ms, before it is looked for deadlocks over several resources; 0: never. [DEADLOCK_WAIT] */
     SSI_DEADLOCK_WAIT: z.coerce.number().int().min(0).max(3_600_000).default(deadlockDefaultMs),
+    /** By so many operations on a resource a node must lead to become its master; 0: masterships stay. */
+    SSI_LOCK_MOVE_LEAD: z.coerce.number().int().min(0).max(1_000_000).default(moveLeadDefault),
   }),
   localSocket: (env) => env.SSI_STATE_DIR && `${env.SSI_STATE_DIR}/dlm.sock`,
 });
@@ -25,6 +28,7 @@ const dlm = createDlm({
   sessions: fileSessionRecord(`${entry.env.SSI_NODE_DIR}/dlm/sessions`),
   servicePid: process.pid,
   deadlockMs: entry.env.SSI_DEADLOCK_WAIT,
+  moveLead: entry.env.SSI_LOCK_MOVE_LEAD,
 });
 entry.stopWith(() => dlm.stop());
 void dlm.outlived.then(() => entry.giveUp('the life of the node is over, and with it this one'));

@@ -11,8 +11,11 @@ import type { Token } from './resource.ts';
 import { somebodyWaits } from './shown.ts';
 import { isNewer, nameOf } from './tokens.ts';
 
-/** Nothing moves: see the README's limits. Else a node's operations must outnumber all others' by so many. */
-export const moveLeadDefault = 0;
+/**
+ * By so many operations a node must lead. A move costs what about 6 operations of another node do beyond those of the
+ * master's own (`npm run bench locks`): one that was in vain adds at most a third to what led to it.
+ */
+export const moveLeadDefault = 16;
 /** Between two moves of a resource. */
 const restDefaultMs = 1_000;
 /** Moves at a time. */
@@ -23,7 +26,7 @@ const pastMs = 60_000;
 
 export interface MovingDeps {
   readonly node: LocalNode;
-  /** See `moveLeadDefault`; 0: nothing moves. */
+  /** Operations; see `moveLeadDefault`. 0: nothing moves. */
   readonly moveLead: number;
   readonly moveRestMs?: number | undefined;
   readonly moving: (to: number, q: RequestOf<typeof dlm.ops.moving>) => Promise<Reply<unknown>>;

@@ -30,7 +30,10 @@ type Started = Reply<NodeEntry, 'EIO' | 'ENOENT'>;
 export const nodeDir = (cluster: string): string => `/run/ssi/node/${cluster}`;
 
 /** Variables of `ssi up` that its services get as they are, besides OpenTelemetry's. */
-const handedOn = ['SSI_FAILPOINTS', 'SSI_REPLICAS', 'SSI_TRACE_SAMPLE', 'SSI_DEADLOCK_WAIT'];
+const handedOn = [
+  ...['SSI_FAILPOINTS', 'SSI_REPLICAS', 'SSI_TRACE_SAMPLE'],
+  ...['SSI_DEADLOCK_WAIT', 'SSI_LOCK_MOVE_LEAD'],
+];
 const serviceList = 'membership,ics-router,dlm,ipc-nameserver,vproc';
 /** Where a node has a network of its own there is the cluster address too. */
 const servicesOf = ({ mode, cfs }: ClusterFile): string =>
