@@ -9,6 +9,7 @@ import { type Ics, sleep } from '@ssi/ports';
 import type { SimRandom } from '@ssi/sim';
 import type { ViewsChecker } from './checkers/views.ts';
 import type { SimCluster } from './cluster.ts';
+import { bytesRound, type Ending, type Recorder, under } from './lock-more.ts';
 import type { SimNode } from './node.ts';
 
 export type LockEvent = HistoryEvent<LockInput, LockOutput>;
@@ -64,12 +65,15 @@ export class LockWork {
   readonly #sessions = new Set<Session>();
   readonly #owners = new Set<Owner>();
   #on = true;
+  /** Also locks under locks, and byte ranges. */
+  readonly #more: boolean;
   #opened = 0;
   #values = 0;
   /** Clients whose last round has not ended. */
   busy = 0;
 
-  constructor(cluster: SimCluster, views: ViewsChecker, clients: number) {
+  constructor(cluster: SimCluster, views: ViewsChecker, clients: number, more = false) {
+    this.#more = more;
     this.#cluster = cluster;
     this.#views = views;
     const { world } = cluster;
@@ -214,6 +218,9 @@ export class LockWork {
     const r = this.#random;
     const resource = r.pick(resources);
     const name = `${session.id.slice(-3)}.${++session.locks}`;
+    const more = this.#recorder(session);
+    if (this.#more && r.chance(0.25))
+      return this.#ended(session, await bytesRound({ ...more, space, resource, name }));
     const owner: Owner = { name, resource, session };
     this.#owners.add(owner);
     const about = { owner: name, resource };
@@ -237,19 +244,62 @@ export class LockWork {
         known = done.ok;
         if (known) await sleep(clock, r.between(...holdMs));
       }
+      if (known && this.#more && r.chance(0.4)) {
+        const { left, unsure } = await under({ ...more, space, parent: got.value, name });
+        // With its parent, which only force gives up then; its value block stays as it was.
+        if (left) {
+          const done = this.#unlock(owner, got.value, true);
+          const gone = await more.release(left, async () => ((await done) ? ok({}) : notKnown));
+          return this.#ended(session, gone ? {} : { unsure: [left, owner] });
+        }
+        if (unsure) return this.#ended(session, { unsure: [...unsure, owner] });
+      }
       if (known) known = await this.#unlock(owner, got.value);
     }
     if (known || (!got.ok && !this.#owners.has(owner))) return;
-    this.#mayBeLost(owner);
-    this.#givesUp(owner);
+    await this.#ended(session, { unsure: [owner] });
+  }
+
+  /** What nobody knows the end of ends with the session. */
+  async #ended(session: Session, { unsure }: Ending): Promise<void> {
+    if (!unsure) return;
+    for (const { name, resource } of unsure) {
+      const owner = [...this.#owners].find((o) => o.name === name) ?? { name, resource, session };
+      this.#mayBeLost(owner);
+      this.#givesUp(owner);
+    }
     await this.#close(session);
   }
 
-  async #unlock(owner: Owner, lock: Lock): Promise<boolean> {
+  #recorder(session: Session): Recorder {
+    const find = (name: string): Owner | undefined =>
+      [...this.#owners].find((owner) => owner.name === name);
+    return {
+      random: this.#random,
+      hold: () => sleep(this.#cluster.world.clock, this.#random.between(...holdMs)),
+      claim: (name, resource) => {
+        const owner = { name, resource, session };
+        this.#owners.add(owner);
+        return owner;
+      },
+      isClaimed: ({ name }) => find(name) !== undefined,
+      record: (claim, input, call) =>
+        this.#record(find(claim.name) ?? { ...claim, session }, input, call),
+      release: async ({ name, resource }, call) => {
+        const owner = find(name) ?? { name, resource, session };
+        const done = await this.#record(owner, { op: 'unlock', owner: name, resource }, call);
+        if (done.ok) this.#owners.delete(owner);
+        return done.ok;
+      },
+    };
+  }
+
+  async #unlock(owner: Owner, lock: Lock, force = false): Promise<boolean> {
     const value = `v${++this.#values}`;
     const input = { op: 'unlock', owner: owner.name, resource: owner.resource, value } as const;
     const done = await this.#record(owner, input, async () => {
-      const reply = await owner.session.space.unlock(lock, { flags, value: bytes(value) });
+      const value64 = bytes(value);
+      const reply = await owner.session.space.unlock(lock, { flags, value: value64, force });
       return reply.ok ? ok({}) : reply;
     });
     if (done.ok) this.#owners.delete(owner);
@@ -283,6 +333,8 @@ export class LockWork {
     this.counts.set(key, (this.counts.get(key) ?? 0) + 1);
   }
 }
+
+const notKnown = fail('ESRCH', 'nobody knows whether it was given up');
 
 /** A value block of zeros may be of a resource that was forgotten meanwhile: it says nothing. */
 function told({ token, value, valueInvalid }: Partial<LockGrant>): LockOutput {

@@ -18,6 +18,8 @@ export interface LockRun {
   readonly faultyMs?: number;
   readonly faults?: readonly Fault[];
   readonly plant?: Plant;
+  /** Also locks under locks, and byte ranges. */
+  readonly more?: boolean;
   readonly trace?: boolean;
 }
 export interface LockResult {
@@ -41,7 +43,7 @@ export async function simulateLocks(run: LockRun): Promise<LockResult> {
   const cluster = new SimCluster({ world, nodes: 3, plant: run.plant, locks: true });
   const views = new ViewsChecker(cluster);
   const steps = new StepsChecker(cluster, views);
-  const work = new LockWork(cluster, views, clients);
+  const work = new LockWork(cluster, views, clients, run.more);
   world.clock.afterEach = () => {
     views.afterEach();
     work.look();
