@@ -11,17 +11,9 @@ import {
   type View,
 } from '@ssi/contracts';
 import { linkMembership, linkRouter, type RouterLink } from '@ssi/ics';
-import {
-  type Clock,
-  type Handlers,
-  type Ics,
-  type Log,
-  refusals,
-  repeat,
-  type ServedCall,
-  sleep,
-} from '@ssi/ports';
+import { type Clock, type Handlers, type Ics, type Log, refusals, repeat, sleep } from '@ssi/ports';
 import { Agent } from './agent.ts';
+import { clientCalls } from './client-calls.ts';
 import { DeadlockSearch } from './deadlock-search.ts';
 import { Directory } from './directory.ts';
 import { Homes } from './homes.ts';
@@ -31,10 +23,10 @@ import type { ReleaseRequest } from './mastered.ts';
 import { Masters } from './masters.ts';
 import { moveLeadDefault } from './moving.ts';
 import { Owners } from './owners.ts';
+import { peerCalls } from './peer-calls.ts';
 import type { SessionRecord, TokenRecord } from './ports.ts';
 import { Recovery } from './recovery.ts';
 import { Resuming } from './resuming.ts';
-import { sessionMs } from './sessions.ts';
 import { type Block, TokenSource } from './tokens.ts';
 
 const sweepMs = 1_000;
@@ -168,31 +160,6 @@ export function createDlm(deps: DlmDeps): Dlm {
     return at ? ok({}) : fail('EAGAIN', 'its directory does not say so yet');
   }
 
-  const notMaster = (key: string) => {
-    // It may be that the directory named this node and the answer was lost: then it is master by this.
-    if (!masters.name(key) && !masters.forgetting(key)) void homes.lookup(key);
-  };
-
-  /** Whether this lock manager is there, and the one that asks not of a life that is over. */
-  function heard(
-    q: { readonly life: number },
-    call: ServedCall,
-  ): Reply<undefined, 'EAGAIN' | 'ESTALE'> {
-    if (node.life === undefined) return fail('EAGAIN', 'it still starts');
-    if (!node.lives.hear(call.from.node, q.life)) return fail('ESTALE', 'that life is over');
-    return ok();
-  }
-
-  /** Clients are served by a node that is UP, once all others know of this life of the lock manager. */
-  async function ready(): Promise<boolean> {
-    await directory.settled;
-    return node.isUp;
-  }
-
-  const resumeFirst = () => fail('EREMCHG', 'the lock manager was started again: resume');
-
-  const notUp = () => fail('EAGAIN', `node ${node.num} is not UP yet`);
-
   const handlers: Handlers<typeof dlm> = {
     view: ({ view, self }) => {
       membership.told(view, self);
@@ -220,99 +187,10 @@ export function createDlm(deps: DlmDeps): Dlm {
           ...refusals(ics),
         },
       }),
-    lock: async (q, call) => {
-      if (resuming.expects(q.session)) return resumeFirst();
-      return (await ready()) ? agent.lock(q, call.signal) : notUp();
-    },
-    unlock: (q) => (resuming.expects(q.session) ? resumeFirst() : agent.unlock(q)),
-    cancel: (q) => (resuming.expects(q.session) ? resumeFirst() : agent.cancel(q)),
-    close: async ({ session }) => {
-      resuming.ended(session);
-      await agent.close(session);
-      return ok({});
-    },
-    asts: async (q, call) => {
-      if (resuming.expects(q.session)) return resumeFirst();
-      const known = agent.sessions.get(q.session);
-      if (!known && !(await ready())) return notUp();
-      if (q.open) await resuming.opened(q.session);
-      const found = q.open ? agent.sessions.open(q) : undefined;
-      if (found && !found.ok) return found;
-      const session = found?.value ?? agent.sessions.get(q.session);
-      if (!session) return fail('ESRCH', 'the session is over: its locks are lost');
-      if (q.open) owners.watch(q.pid);
-      const blocking = q.open ? [] : await agent.sessions.wait(session, q.after, call.signal);
-      if (agent.sessions.get(q.session) !== session)
-        return fail('ESRCH', 'the session is over: its locks are lost');
-      return ok({ sessionMs, blocking: [...blocking] });
-    },
-    resume: (q) => {
-      if (!resuming.begun) return fail('EAGAIN', 'it still starts');
-      const known = agent.sessions.get(q.session);
-      if (!known && !resuming.expects(q.session))
-        return fail('ESRCH', 'the session is over: its locks are lost');
-      const session = agent.sessions.open(q);
-      if (!session.ok) return session;
-      owners.watch(q.pid);
-      // What is resumed later than that was told to others as lost.
-      if (resuming.expects(q.session)) agent.resume(session.value, q.locks);
-      if (!q.more) resuming.has(q.session);
-      return ok({ sessionMs });
-    },
-    purge: async (q) => ok({ purged: await agent.purge(q) }),
-    list: (q) => ok({ ...masters.list(q), orphans: agent.copies.orphans.lkids() }),
-    lookup: async (q, call) => {
-      const is = heard(q, call);
-      return is.ok ? directory.lookup(q, call.from.node) : is;
-    },
-    forget: (q, call) => {
-      const is = heard(q, call);
-      if (!is.ok) return is;
-      directory.forget(q.key, call.from.node);
-      return ok({});
-    },
-    yield: async (q, call) => {
-      const is = heard(q, call);
-      return is.ok ? directory.yield(q, call.from.node) : is;
-    },
-    moving: (q, call) => {
-      const is = heard(q, call);
-      return is.ok ? moving(q, call.from.node) : is;
-    },
-    named: async (q, call) => {
-      const is = heard(q, call);
-      return is.ok ? named(q.key) : is;
-    },
-    ask: async (q, call) => {
-      const is = heard(q, call);
-      if (!is.ok) return is;
-      const reply = await masters.ask(q, call.from.node, call.signal);
-      if (!reply.ok) notMaster(q.key);
-      return reply;
-    },
-    release: async (q, call) => {
-      const is = heard(q, call);
-      return is.ok ? masters.release(q) : is;
-    },
-    told: (q, call) => {
-      if (heard(q, call).ok) agent.driver.told(q, call.from.node);
-      return ok();
-    },
-    suspect: () => {
-      deadlocks.search();
-      return ok();
-    },
-    waits: ({ after }) => ok(masters.waits(after)),
-    census: (q, call) => recovery.census(q, call.from.node),
-    lost: (q, call) => recovery.lost(q, call.from.node),
-    remaster: (q, call) => {
-      const is = heard(q, call);
-      return is.ok ? recovery.remaster(q, call.from.node) : is;
-    },
-    rebuild: (q, call) => {
-      const is = heard(q, call);
-      return is.ok ? recovery.rebuild(q, call.from.node) : is;
-    },
+    ...clientCalls({ node, directory, masters, agent, owners, resuming }),
+    ...peerCalls({
+      ...{ node, directory, masters, homes, agent, recovery, deadlocks, moving, named },
+    }),
   };
 
   let outlive = (): void => {};
