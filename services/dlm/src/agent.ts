@@ -1,16 +1,5 @@
 // The owner's side: the sessions of this node's clients and what these ask for.
-import {
-  childKeyOf,
-  type dlm,
-  fail,
-  keyOf,
-  lockDepthMax,
-  ok,
-  pathOf,
-  type Reply,
-  type RequestOf,
-  rangesMax,
-} from '@ssi/contracts';
+import { type dlm, fail, keyOf, ok, type Reply, type RequestOf, rangesMax } from '@ssi/contracts';
 import { sleep } from '@ssi/ports';
 import {
   type AgentLock,
@@ -25,6 +14,7 @@ import {
 import { Copies } from './copies.ts';
 import { Driver, type DriverDeps } from './driver.ts';
 import { bitsOf, checkRequest, flag } from './flags.ts';
+import { type Place, placeOf } from './place.ts';
 import { lowered, withRange } from './ranges.ts';
 import type { ResumeRequest } from './resuming.ts';
 import { type Session, Sessions, sessionMs } from './sessions.ts';
@@ -260,22 +250,4 @@ export class Agent {
       }),
     );
   }
-}
-
-interface Place {
-  readonly key: string;
-  readonly parent?: AgentLock;
-}
-
-/** Where a new lock belongs. [VMS: SS$_PARNOTGRANT, SS$_EXDEPTH] */
-function placeOf(session: Session, q: LockRequest): Reply<Place, 'EINVAL'> {
-  if (q.parent === undefined) return ok({ key: keyOf(q.lockspace, q.resource) });
-  const parent = session.locks.get(q.parent);
-  if (!parent || parent.granted === undefined || parent.leaving)
-    return fail('EINVAL', `lock ${q.parent} of the session is not granted: it can be no parent`);
-  if (!parent.home.key.startsWith(`${q.lockspace}/`))
-    return fail('EINVAL', `lock ${q.parent} is of another lockspace`);
-  if (pathOf(parent.home.key).length >= lockDepthMax)
-    return fail('EINVAL', `more than ${lockDepthMax} resources one under another`);
-  return ok({ key: childKeyOf(parent.home.key, q.resource), parent });
 }

@@ -5,6 +5,7 @@ import {
   directoryOf,
   findMember,
   type MemberId,
+  type Reply,
   sameIncarnation,
   talksIn,
   upMembers,
@@ -126,5 +127,22 @@ export class LocalNode {
       if (this.leased) for (const done of this.#leaseWaiters.splice(0)) done();
       await sleep(this.clock, leaseAskMs);
     }
+  }
+}
+
+const retryMs = 20;
+
+/** Until the directory of the day has answered. Never, where the service stops before. */
+export async function untilDirectory<T>(
+  node: LocalNode,
+  key: string,
+  ask: (to: number) => Promise<Reply<T>>,
+): Promise<T> {
+  for (;;) {
+    const to = node.directoryOf(key);
+    const reply = to === undefined ? undefined : await ask(to);
+    if (reply?.ok && node.directoryOf(key) === to) return reply.value;
+    if (node.stopped) return new Promise(() => {});
+    await sleep(node.clock, retryMs);
   }
 }

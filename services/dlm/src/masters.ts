@@ -12,7 +12,7 @@ import {
 } from '@ssi/contracts';
 import type { SeenResource } from './deadlock.ts';
 import { Fetching, type FetchingDeps } from './fetching.ts';
-import { type Ast, grantPending, needsToken } from './grant.ts';
+import { type Ast, needsToken } from './grant.ts';
 import {
   type AskRequest,
   giveUp,
@@ -21,13 +21,12 @@ import {
   type Mastered,
   newMastered,
   operate,
-  outcomeOf,
   type ReleaseRequest,
 } from './mastered.ts';
 import { Moving, type MovingDeps } from './moving.ts';
 import { purge } from './operations.ts';
+import { Outcomes, type OutcomesDeps } from './outcomes.ts';
 import { pageOf } from './page.ts';
-import { Refusals } from './refusals.ts';
 import { isUnused, newLock, type Token } from './resource.ts';
 import { infoBytes, infoOf, seenBytes, seenOf, somebodyWaits } from './shown.ts';
 import { type Block, nameOf } from './tokens.ts';
@@ -37,11 +36,8 @@ export const idleMs = 10_000;
 const idleMax = 10_000;
 
 export type MastersDeps = Pick<FetchingDeps, 'node' | 'rebuild'> &
-  MovingDeps & {
-    /** To the agent of a node; order is kept. */
-    readonly tell: (node: number, q: RequestOf<typeof dlm.ops.told>) => void;
-    /** More tokens for a resource, from its directory. */
-    readonly refill: (key: string) => Promise<Block>;
+  MovingDeps &
+  OutcomesDeps & {
     /** A resource nobody uses is given up: resolves when the directory has forgotten it. */
     readonly forget: (key: string) => Promise<void>;
   };
@@ -56,21 +52,25 @@ export class Masters {
   readonly #d: MastersDeps;
   readonly #table = new Map<string, Mastered>();
   readonly #forgetting = new Map<string, Promise<void>>();
-  readonly #refusals = new Refusals();
+  readonly #outcomes: Outcomes;
   readonly fetching: Fetching;
   readonly moving: Moving;
-  readonly counters = { asked: 0, granted: 0, queued: 0, blocking: 0, deadlocks: 0 };
+  #asked = 0;
 
   constructor(deps: MastersDeps) {
     this.#d = deps;
     const { node, rebuild } = deps;
+    this.#outcomes = new Outcomes(deps);
     this.fetching = new Fetching({
       ...{ node, rebuild },
-      recovered: (m) => this.#settle(m, true),
+      recovered: (m) => this.#outcomes.settle(m, true),
     });
     this.moving = new Moving(deps, (m) => this.#table.delete(m.key));
   }
 
+  get counters(): Record<string, number> {
+    return { asked: this.#asked, ...this.#outcomes.counters };
+  }
   /** The name of the mastership; undefined: not master. */
   name(key: string): Token | undefined {
     const m = this.#table.get(key);
@@ -137,7 +137,7 @@ export class Masters {
     let m = this.#table.get(q.key);
     while (m && (m.recovering || needsToken(m.resource, q.mode))) {
       if (m.recovering) await m.recovering.promise;
-      else await this.#refill(m);
+      else await this.#outcomes.refill(m);
       m = this.#table.get(q.key);
     }
     // An asker that gave up meanwhile may have released it: nobody would ever do so again.
@@ -151,9 +151,9 @@ export class Masters {
   #ask(m: Mastered, q: AskRequest, node: number): LockOutcome {
     const known = m.locks.get(q.lkid);
     if (known && known.op >= q.op) return known.outcome ?? { state: 'queued' };
-    const refused = this.#refusals.of(q);
+    const refused = this.#outcomes.refused(q);
     if (refused) return refused;
-    this.counters.asked++;
+    this.#asked++;
     if (q.convert !== (known !== undefined))
       return {
         state: 'refused',
@@ -178,60 +178,12 @@ export class Masters {
       return { state: 'refused', errno: done.errno, detail: done.detail };
     }
     if (!known) m.locks.set(q.lkid, lock);
-    this.#deliver(m, asts, lock);
+    this.#outcomes.deliver(m, asts, lock);
     const outcome = lock.outcome as LockOutcome | undefined;
     if (q.test && q.range && outcome?.state === 'granted')
       return { ...outcome, ...inTheWay(m, lock, q.range) };
-    if (!outcome) this.counters.queued++;
+    if (!outcome) this.#outcomes.counters.queued++;
     return outcome ?? { state: 'queued' };
-  }
-
-  /** `answered`: its outcome goes out as the reply. */
-  #deliver(m: Mastered, asts: readonly Ast<HeldLock>[], answered?: HeldLock): void {
-    for (const ast of asts) {
-      const { lock } = ast;
-      const { lkid, op } = lock;
-      if (ast.type === 'blocking') {
-        this.counters.blocking++;
-        this.#tell(lock.node, { lkid, op, blocking: ast.mode });
-        continue;
-      }
-      lock.outcome = outcomeOf(m.resource, ast);
-      if (ast.type === 'granted') this.counters.granted++;
-      else if (ast.errno === 'EDEADLK') this.counters.deadlocks++;
-      if (lock.granted === undefined) m.locks.delete(lkid);
-      if (lock === answered) continue;
-      this.#tell(lock.node, { lkid, op, outcome: lock.outcome });
-      if (lock.granted !== undefined) continue;
-      const atMs = this.#d.node.clock.nowMs();
-      this.#refusals.add(lkid, { life: lock.life, op, outcome: lock.outcome, atMs });
-    }
-    if (isUnused(m.resource)) m.idleSinceMs = this.#d.node.clock.nowMs();
-    // Somebody waits for nothing but a token.
-    else if (m.resource.tokens.next > m.resource.tokens.last && somebodyWaits(m.resource))
-      void this.#refill(m);
-  }
-
-  async #refill(m: Mastered): Promise<void> {
-    const block = await this.#d.refill(m.key);
-    const { tokens } = m.resource;
-    if (tokens.next > tokens.last) {
-      tokens.transid = block.transid;
-      tokens.next = block.first;
-      tokens.last = block.last;
-    }
-    if (!m.recovering) this.#settle(m);
-  }
-
-  #tell(to: number, q: Omit<RequestOf<typeof dlm.ops.told>, 'life'>): void {
-    const { life } = this.#d.node;
-    if (life !== undefined) this.#d.tell(to, { life, ...q });
-  }
-
-  #settle(m: Mastered, recovered = false): void {
-    const asts: Ast<HeldLock>[] = [];
-    grantPending(m.resource, asts, recovered);
-    this.#deliver(m, asts);
   }
 
   async release(
@@ -244,7 +196,7 @@ export class Masters {
     const asts: Ast<HeldLock>[] = [];
     const done = giveUp(m, lock, q, asts);
     if (!done.ok) return done;
-    this.#deliver(m, asts);
+    this.#outcomes.deliver(m, asts);
     this.moving.consider(m);
     return ok({});
   }
@@ -270,7 +222,7 @@ export class Masters {
       if (gone.length > 0 && restarted) this.fetching.fetch(m, num);
       else if (gone.length > 0 && !m.recovering) {
         if (isUnused(m.resource)) m.idleSinceMs = this.#d.node.clock.nowMs();
-        this.#settle(m);
+        this.#outcomes.settle(m);
       }
     }
   }
@@ -278,7 +230,7 @@ export class Masters {
   /** Gives up what nobody used for a while, and forgets what was refused long ago. */
   sweep(): void {
     const nowMs = this.#d.node.clock.nowMs();
-    this.#refusals.sweep(nowMs);
+    this.#outcomes.sweep(nowMs);
     this.moving.sweep();
     const idle = [...this.#table.values()].filter((m) => isUnused(m.resource) && !m.recovering);
     const excess = idle.length - idleMax;

@@ -11,14 +11,14 @@ import {
   type View,
 } from '@ssi/contracts';
 import { linkMembership, linkRouter, type RouterLink } from '@ssi/ics';
-import { type Clock, type Handlers, type Ics, type Log, refusals, repeat, sleep } from '@ssi/ports';
+import { type Clock, type Handlers, type Ics, type Log, refusals, repeat } from '@ssi/ports';
 import { Agent } from './agent.ts';
 import { clientCalls } from './client-calls.ts';
 import { DeadlockSearch } from './deadlock-search.ts';
 import { Directory } from './directory.ts';
 import { Homes } from './homes.ts';
 import { startsMax } from './lives.ts';
-import { LocalNode } from './local-node.ts';
+import { LocalNode, untilDirectory } from './local-node.ts';
 import type { ReleaseRequest } from './mastered.ts';
 import { Masters } from './masters.ts';
 import { moveLeadDefault } from './moving.ts';
@@ -32,7 +32,6 @@ import { type Block, TokenSource } from './tokens.ts';
 const sweepMs = 1_000;
 /** VMS waits for 10 s, since a search was dear there; here it is two questions to each node. */
 export const deadlockDefaultMs = 100;
-const retryMs = 20;
 
 export interface DlmDeps {
   readonly ics: Ics;
@@ -114,22 +113,8 @@ export function createDlm(deps: DlmDeps): Dlm {
     ...{ masters, directory, homes, driver: agent.driver, copies: agent.copies },
   });
 
-  /** Until the directory of the day has answered. */
-  async function untilDirectory<T>(
-    key: string,
-    ask: (to: number) => Promise<Reply<T>>,
-  ): Promise<T> {
-    for (;;) {
-      const to = node.directoryOf(key);
-      const reply = to === undefined ? undefined : await ask(to);
-      if (reply?.ok && node.directoryOf(key) === to) return reply.value;
-      if (node.stopped) return new Promise(() => {});
-      await sleep(clock, retryMs);
-    }
-  }
-
   async function refill(key: string): Promise<Block> {
-    const reply = await untilDirectory(key, (to) => {
+    const reply = await untilDirectory(node, key, (to) => {
       const q = { life: node.life ?? 0, key, tokensOnly: true, transid: node.transid };
       return own(to) ? directory.lookup(q, to) : ics.call(dlm, 'lookup', to, q);
     });
@@ -137,7 +122,7 @@ export function createDlm(deps: DlmDeps): Dlm {
   }
 
   async function forget(key: string): Promise<void> {
-    await untilDirectory<unknown>(key, async (to) => {
+    await untilDirectory<unknown>(node, key, async (to) => {
       if (!own(to)) return ics.call(dlm, 'forget', to, { life: node.life ?? 0, key });
       directory.forget(key, node.num);
       return ok({});
