@@ -4,6 +4,8 @@ import { bend, bendServed, type Plant } from './plants.ts';
 
 interface LockPlant extends Plant {
   readonly checkers: readonly string[];
+  /** Seen only where locks are under locks, or byte ranges are used. */
+  readonly more?: true;
 }
 
 const doubled = ['linearizable'];
@@ -86,6 +88,20 @@ export const lockPlants: readonly LockPlant[] = [
             const reply = (await plain(q)) as { ok: boolean; value?: { locks: object[][] } };
             const { value } = reply;
             return value ? ok({ ...value, locks: value.locks.map(() => []) }) : reply;
+          })
+        : ics,
+  },
+  {
+    name: 'a new master is told of no byte range that is held',
+    checkers: doubled,
+    more: true,
+    ics: (ics, service) =>
+      service === 'dlm'
+        ? bendServed(ics, 'dlm.rebuild', async (plain, q) => {
+            const reply = (await plain(q)) as { ok: boolean; value?: { locks: object[][] } };
+            const { value } = reply;
+            const bare = (one: object): object => ({ ...one, ranges: undefined });
+            return value ? ok({ ...value, locks: value.locks.map((l) => l.map(bare)) }) : reply;
           })
         : ics,
   },

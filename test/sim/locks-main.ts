@@ -29,7 +29,7 @@ async function plants(count: number): Promise<void> {
   for (const plant of lockPlants) {
     let found = 0;
     for (let seed = 1; seed <= count; seed++) {
-      const { checker } = await simulateLocks({ seed, plant });
+      const { checker } = await simulateLocks({ seed, plant, more: plant.more ?? false });
       if (checker !== undefined && plant.checkers.includes(checker)) found++;
     }
     console.log(`${found} of ${count}: ${plant.name}`);

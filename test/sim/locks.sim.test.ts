@@ -23,6 +23,15 @@ test('Locks: seeds 1 to 25 hold', { timeout: 400_000 }, async () => {
   assert.ok(granted > 1_500, `only ${granted} grants`);
 });
 
+test('Locks: locks under locks and byte ranges: seeds 1 to 5 hold', {
+  timeout: 120_000,
+}, async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const result = await simulateLocks({ seed, more: true });
+    expect(result.failure && report(result)).toBe(undefined);
+  }
+});
+
 // What seeds have found, by name. Of those above: 1, 7 and 13 a session that outlived the life of its node, 10 an
 // unlock that a node acknowledged which was out already.
 test('Locks: an asking that overtakes the word of a refusal leaves no lock behind', {
@@ -40,7 +49,7 @@ test('Locks: who is named to a master that is giving its mastership up is heard 
 for (const plant of lockPlants)
   test(`Locks: the simulation finds: ${plant.name}`, { timeout: 120_000 }, async () => {
     for (let seed = 1; seed <= 20; seed++) {
-      const { checker } = await simulateLocks({ seed, plant });
+      const { checker } = await simulateLocks({ seed, plant, more: plant.more ?? false });
       if (checker !== undefined && plant.checkers.includes(checker)) return;
     }
     assert.fail('not found in 20 seeds');
