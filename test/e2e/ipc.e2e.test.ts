@@ -42,6 +42,11 @@ describe.skipIf(!canRunNative)('end to end: IPC', { timeout: 60_000 }, () => {
     expect(said.code, said.stderr).toBe(0);
     return said.stdout;
   };
+  /** A program that knows only the C library. */
+  const perl = async (node: number, script: string): Promise<number> => {
+    const start = ['run', '--node', `${node}`, '--cluster-ipc', '--detach', '--'];
+    return Number(await run(...start, '/usr/bin/perl', '-e', script));
+  };
 
   test('a queue and a fifo by the command line, from node to node', async () => {
     await run('mq', 'send', '-c', '--node', '2', '/jobs', 'hello');
@@ -88,6 +93,42 @@ describe.skipIf(!canRunNative)('end to end: IPC', { timeout: 60_000 }, () => {
       redis.disconnect();
     }
     for (const id of ids) value(await a.remove(id));
+  });
+
+  test('programs that know nothing of it: messages from node to node, a move between two calls, an alarm', async () => {
+    // Takes 100 numbers and says them; a wait is ended by an alarm first.
+    const taker = `$SIG{ALRM} = sub {}; $| = 1; $q = msgget(20, 01600); alarm 1;
+      print msgrcv($q, $b, 100, 0, 0) ? "not waited" : $! + 0, "\\n";
+      while ($i < 100) { msgrcv($q, $b, 100, -9, 0) or next; ($t, $m) = unpack("l! a*", $b); print "$m\\n"; $i++ }
+      msgctl($q, 0, 0) or die $!`;
+    const giver = `$q = msgget(20, 01600); for (1 .. 100) { msgsnd($q, pack("l! a*", 1, $_), 0) or die $!; select undef, undef, undef, 0.02 }`;
+    const takes = await perl(1, taker);
+    const said = async () => (await run('logs', `${takes}`)).trim().split('\n');
+    await waitUntil('the alarm', async () => (await said())[0] === '4', 20_000, cluster.describe);
+    const gives = await perl(2, giver);
+    // A call that is on its way stands against a move.
+    const moved = async () => (await ssi.migrate(gives, 3)).ok;
+    await waitUntil('the giver has moved', moved, 20_000, cluster.describe);
+    value(await ssi.wait(gives));
+    value(await ssi.wait(takes));
+    expect(await said()).toEqual(['4', ...Array.from({ length: 100 }, (_, i) => `${i + 1}`)]);
+    expect(value(await ssi.ipcs('msg')).objects).toEqual([]);
+  });
+
+  test('a program that is killed: what it took with SEM_UNDO another node has at once', async () => {
+    const taker = `$s = semget(21, 1, 01600); semctl($s, 0, 16, 1); semop($s, pack("s!3", 0, -1, 010000)) or die $!; sleep 1000`;
+    const waiter = `$s = semget(21, 1, 0); semop($s, pack("s!3", 0, -1, 0)) or die $!; semctl($s, 0, 0, 0) or die $!`;
+    const state = async () => value(await ssi.ipcs('sem')).objects[0];
+    const takes = await perl(2, taker);
+    await waitUntil('it is taken', async () => (await state())?.stat.holds === 0, 20_000);
+    const waits = await perl(3, waiter);
+    await waitUntil('the other waits', async () => (await state())?.stat.waiting === 1, 20_000);
+    const killedMs = performance.now();
+    value(await ssi.kill(takes, 9));
+    expect(value(await ssi.wait(waits))).toMatchObject({ code: 0 });
+    const tookMs = Math.round(performance.now() - killedMs);
+    process.stdout.write(`undone and taken ${tookMs} ms after the kill\n`);
+    expect(tookMs).toBeLessThan(5_000);
   });
 
   test('the nameserver is killed, then its node: names and messages of other nodes stay, its own end', async () => {

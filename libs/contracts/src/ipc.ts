@@ -81,6 +81,7 @@ export const ipc = defineContract(ipcKeyService, 1, {
       told: z.array(z.object({ seq: z.int(), handle: z.int() })),
     }),
     errnos: ['ESRCH', 'EAGAIN'],
+    calls: ['vproc.where', 'vproc.wait'],
     longPoll: true,
     timeoutMs: 30_000,
   }),

@@ -80,7 +80,7 @@ export const vproc = defineContract('vproc', 1, {
     timeoutMs: 10_000,
   }),
   where: rpc({
-    callers: ['read', 'dlm'],
+    callers: ['read', 'dlm', 'ipc'],
     summary:
       'Asked of the origin: where the process executes. ESRCH: no such process; EREMCHG: that node is its origin now. An exited process that nobody waited for is still found.',
     request: z.object({ pid }),
@@ -112,7 +112,7 @@ export const vproc = defineContract('vproc', 1, {
     calls: ['actor.signal'],
   }),
   wait: rpc({
-    callers: ['read', 'vproc', 'dlm'],
+    callers: ['read', 'vproc', 'dlm', 'ipc'],
     summary:
       'Asked of the origin: waits for the end of a process and takes its status (a second wait gets ECHILD after `reap`). EAGAIN with noHang: still runs. If its node died: signal SIGKILL, reason EHOSTDOWN.',
     request: z.object({ pid, reap: z.boolean(), noHang: z.boolean().optional() }),

@@ -4,6 +4,7 @@ export { fileIdRecord } from './adapters/id-record.file.ts';
 export { memoryIdRecord } from './adapters/id-record.memory.ts';
 export { type MemoryStore, memoryNameCache, memoryStore } from './adapters/name-cache.memory.ts';
 export { redisNameCache } from './adapters/name-cache.redis.ts';
+export { linuxPrograms } from './adapters/programs.linux.ts';
 export { checkName, nameKey } from './key.ts';
 export {
   bind,
@@ -26,5 +27,12 @@ export {
   ownerEnded,
 } from './objects/object.ts';
 export { waitingIn } from './objects/waiting.ts';
-export type { IdRecord, NameCache } from './ports.ts';
+export type {
+  IdRecord,
+  NameCache,
+  ProgramCall,
+  ProgramCaller,
+  ProgramReply,
+  Programs,
+} from './ports.ts';
 export { createIpc, type IpcDeps, type IpcService } from './service.ts';

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { fileIdRecord } from './adapters/id-record.file.ts';
 import { memoryNameCache, memoryStore } from './adapters/name-cache.memory.ts';
 import { redisNameCache } from './adapters/name-cache.redis.ts';
+import { linuxPrograms } from './adapters/programs.linux.ts';
 import { createIpc } from './service.ts';
 
 const entry = await enter({
@@ -25,6 +26,7 @@ const ipc = createIpc({
   ...{ ics, clock, log, tcp, setMap },
   cache: url ? redisNameCache({ url, cluster, log }) : memoryNameCache(memoryStore(), cluster),
   ids: fileIdRecord(`${nodeDir}/ipc`),
+  programs: linuxPrograms({ socketPath: `${nodeDir}/sysvipc`, log }),
   servicePid: process.pid,
 });
 entry.stopWith(() => ipc.stop());

@@ -1,5 +1,6 @@
-// What only the nameserver touches: a cache of its table, and a record of the ids it gave out.
-import type { IpcBinding } from '@ssi/contracts';
+// What only the nameserver touches: a cache of its table, and a record of the ids it gave out; and the programs of
+// the node that ask by themselves.
+import type { IpcBinding, Reply } from '@ssi/contracts';
 
 /**
  * The table of the last nameserver, as a hint: it may be empty, old, or of another cluster, and losing it at any
@@ -23,4 +24,30 @@ export interface IdRecord {
   /** Ids up to this one may have been given out; 0: none in this boot. */
   load(): Promise<number>;
   save(id: number): Promise<void>;
+}
+
+/** A program of this node, as the kernel names it. */
+export interface ProgramCaller {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+/** Numbers that the call gives, and the text of a message. */
+export interface ProgramReply {
+  readonly words: string;
+  readonly text?: Uint8Array;
+}
+export type ProgramCall = (
+  caller: ProgramCaller,
+  words: readonly string[],
+  text: Uint8Array,
+  /** Aborted: a signal came, or the program ended. An answer is still sent. */
+  signal: AbortSignal,
+) => Promise<Reply<ProgramReply>>;
+
+/** System V calls of programs that know nothing of a cluster. [infra/native/libssi-sysv.c] */
+export interface Programs {
+  serve(answer: ProgramCall): { stop(): void };
+  /** It is on this node. */
+  has(pid: number): boolean;
 }

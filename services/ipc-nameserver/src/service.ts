@@ -32,7 +32,9 @@ import { Agent, type Caller } from './agent.ts';
 import { LocalNode } from './local-node.ts';
 import { Manager, ownerKey } from './manager.ts';
 import { Nameserver } from './nameserver.ts';
-import type { IdRecord, NameCache } from './ports.ts';
+import type { IdRecord, NameCache, Programs } from './ports.ts';
+import { ProgramSessions } from './program-sessions.ts';
+import { programCalls } from './programs.ts';
 import { rebuildReply } from './reign.ts';
 import { sessionMs } from './sessions.ts';
 
@@ -47,6 +49,8 @@ export interface IpcDeps {
   readonly log: Log;
   readonly cache: NameCache;
   readonly ids: IdRecord;
+  /** Absent: programs do not ask by themselves. */
+  readonly programs?: Programs;
   /** This service's own process id, for membership's list; 0 in a simulation. */
   readonly servicePid: number;
   /** Where this service is reached directly, for the node map; empty: by the bus only. */
@@ -175,8 +179,25 @@ export function createIpc(deps: IpcDeps): IpcService {
   const outlived = new Promise<void>((done) => {
     outlive = done;
   });
+  let served: ReturnType<Programs['serve']> | undefined;
+  function servePrograms(): void {
+    const { programs } = deps;
+    if (!programs) return;
+    const { sessions } = agent;
+    const isHere = programs.has;
+    const own = new ProgramSessions({ ics, clock, node, sessions, isHere });
+    served = programs.serve(
+      programCalls({
+        agent,
+        epochMax: () => node.view?.transid ?? 0,
+        sessionOf: ({ pid }) => own.of(pid),
+      }),
+    );
+  }
+
   function stop(): void {
     node.stopped = true;
+    served?.stop();
     membership.stop();
     role.close();
     router?.stop();
@@ -210,6 +231,7 @@ export function createIpc(deps: IpcDeps): IpcService {
       void untilTold(() =>
         active() ? nameserver.announce(node.num, q.bootId) : names.call(ipc, 'announce', q),
       );
+      servePrograms();
       every(sweepMs, () => agent.sessions.sweep());
     },
     stop,

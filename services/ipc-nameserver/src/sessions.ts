@@ -12,6 +12,8 @@ const sessionsMax = 10_000;
 export interface Session {
   readonly id: string;
   readonly label: string | undefined;
+  /** Lasts until somebody ends it, heard of or not. */
+  readonly lasts: boolean;
   heardMs: number;
   seq: number;
   told: { readonly seq: number; readonly handle: number }[];
@@ -35,13 +37,13 @@ export class Sessions {
     return this.#sessions.get(id);
   }
 
-  open(id: string, label: string | undefined): Reply<Session, 'EAGAIN'> {
+  open(id: string, label: string | undefined, lasts = false): Reply<Session, 'EAGAIN'> {
     const known = this.#sessions.get(id);
     if (known) return ok(known);
     if (this.#sessions.size >= sessionsMax)
       return fail('EAGAIN', `${sessionsMax} sessions are open`);
     const heardMs = this.#clock.nowMs();
-    const session: Session = { id, label, heardMs, seq: 0, told: [], wake: undefined };
+    const session: Session = { id, label, lasts, heardMs, seq: 0, told: [], wake: undefined };
     this.#sessions.set(id, session);
     return ok(session);
   }
@@ -85,7 +87,7 @@ export class Sessions {
 
   sweep(): void {
     const nowMs = this.#clock.nowMs();
-    for (const { id, heardMs } of [...this.#sessions.values()])
-      if (nowMs - heardMs > sessionMs) this.end(id);
+    for (const { id, lasts, heardMs } of [...this.#sessions.values()])
+      if (!lasts && nowMs - heardMs > sessionMs) this.end(id);
   }
 }

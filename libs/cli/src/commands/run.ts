@@ -3,6 +3,7 @@ import { nodeArgument, signalArgument, variableArgument } from '../arguments.ts'
 import type { Define } from '../command-table.ts';
 import { notStarted, requestOf, runInForeground, withProgram } from '../start-program.ts';
 import { exitCode } from '../status.ts';
+import { tool } from '../up/host.ts';
 
 interface Options {
   readonly node?: number;
@@ -14,6 +15,7 @@ interface Options {
   readonly sigcluster?: number;
   readonly ioUring?: boolean;
   readonly privateIpc?: boolean;
+  readonly clusterIpc?: boolean;
   readonly addr?: string;
   readonly cwd?: string;
   readonly env?: Record<string, string>;
@@ -34,6 +36,7 @@ export const define: Define = (command, shell) => {
     .option('--addr <address>', 'IPv4 address that moves with it, connected TCP included')
     .option('--io-uring', 'let it use io_uring; with a ring open it cannot be moved')
     .option('--private-ipc', 'System V objects of its own, which move with it (postgres)')
+    .option('--cluster-ipc', "its System V queues and semaphores are the cluster's")
     .option('--cwd <dir>', 'directory to start in (default: this one)')
     .option('-e, --env <name=value>', 'one more environment variable', variableArgument)
     .option('--json', 'as JSON: {pid} (with --detach)')
@@ -52,8 +55,10 @@ Examples:
     )
     .action(
       shell.act((argv: string[], options: Options) => {
+        const preload = options.clusterIpc ? { LD_PRELOAD: tool('libssi-sysv.so') } : {};
         const start = {
           ...options,
+          env: { ...preload, ...options.env },
           input: options.input && (!options.detach || (options.interactive ?? false)),
         };
         if (!options.detach)
