@@ -41,6 +41,7 @@ union semun { int val; struct semid_ds *buf; unsigned short *array; struct semin
 static bool find_door(struct sockaddr_un *door) {
   struct dirent *entry;
   bool found = false;
+  int before = errno; /* which a call that succeeds leaves alone */
   DIR *dir = opendir(nodes_dir);
   *door = (struct sockaddr_un){.sun_family = AF_UNIX};
   while (dir && !found && (entry = readdir(dir))) {
@@ -48,6 +49,7 @@ static bool find_door(struct sockaddr_un *door) {
     found = n < (int)sizeof door->sun_path && access(door->sun_path, F_OK) == 0;
   }
   if (dir) closedir(dir);
+  errno = before;
   return found;
 }
 
@@ -82,7 +84,7 @@ static int ask(const char *request, const void *text, size_t text_length, char *
   struct sockaddr_un door;
   char *line = malloc(line_max + message_max);
   size_t have = 0, head = 0, want = 0;
-  int fd = -1, failed = 0;
+  int fd = -1, failed = 0, before = errno;
   if (line && find_door(&door)) fd = connected(&door);
   else if (line) errno = ENOSYS;
   if (fd < 0) return free(line), -1;
@@ -116,7 +118,7 @@ static int ask(const char *request, const void *text, size_t text_length, char *
     }
   }
   free(line);
-  if (failed) errno = failed;
+  errno = failed ? failed : before;
   return failed ? -1 : 0;
 }
 

@@ -1,9 +1,14 @@
 // IPC in a real cluster: `ssi mq`, `ssi sem` and `ssi fifo` over three nodes whose IPC services are processes of
 // their own, with the cluster's Redis; the nameserver and nodes are killed.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect, type Ipc, type Ssi } from '@ssi/client';
 import type { IpcInfo, Reply } from '@ssi/contracts';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { program } from '../harness/busy.ts';
 import { canRunNative, startCluster, type TestCluster, waitForStates } from '../harness/cluster.ts';
 import { commandLine } from '../harness/command-line.ts';
 import { waitUntil } from '../harness/wait-until.ts';
@@ -113,6 +118,18 @@ describe.skipIf(!canRunNative)('end to end: IPC', { timeout: 60_000 }, () => {
     value(await ssi.wait(takes));
     expect(await said()).toEqual(['4', ...Array.from({ length: 100 }, (_, i) => `${i + 1}`)]);
     expect(value(await ssi.ipcs('msg')).objects).toEqual([]);
+  });
+
+  test('what the calls of the C library give is what the kernel gives', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'ssi-sysv-'));
+    try {
+      const binary = join(dir, 'sysv');
+      execFileSync('gcc', ['-o', binary, program('sysv.c')]);
+      const kernels = execFileSync('unshare', ['--ipc', binary], { encoding: 'utf8' });
+      expect(await run('run', '--node', '2', '--cluster-ipc', '--', binary)).toBe(kernels);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 
   test('a program that is killed: what it took with SEM_UNDO another node has at once', async () => {
