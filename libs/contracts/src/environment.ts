@@ -24,6 +24,8 @@ export const variables = {
   FENCE_BOOT: 'given to the fence command: boot id of the node',
   FENCE_NODE: 'given to the fence command: number of the node',
   LOCK_MODE: 'given to the command of `ssi lock`: the mode that was granted',
+  LOCK_MOVE_LEAD:
+    'by how many calls another node must lead before a resource gets its master there; 0: never',
   LOCK_NAME: 'given to the command of `ssi lock`: the resource',
   LOCK_TOKEN: 'given to the command of `ssi lock`: the fencing token',
   LOCK_XID: 'given to the command of `ssi lock`: the transaction its locks belong to',
