@@ -59,7 +59,7 @@ async function handlersOnly(quick: boolean): Promise<Row[]> {
   const from = { node: 1, service: 'bench', bootId: 'cd'.repeat(8) };
   const call = { ...{ from, transid: 1, signal }, context: { priority: 0 as const } };
   const session = '5'.repeat(16);
-  void handlers.asts?.({ session, open: true, after: 0 }, call);
+  await handlers.asts?.({ session, open: true, after: 0 }, call);
   let ref = 0;
   const pair =
     (name: (i: number) => string): Work =>
