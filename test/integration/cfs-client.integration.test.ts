@@ -1,10 +1,11 @@
 // The mount of the cluster file system on the metadata server's own store, in one process: what a program does
 // through the kernel is there after a kill -9, and what was unlinked is gone.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { punchHole, seek } from '@ssi/linux';
 import { afterAll, expect, test } from 'vitest';
 import { waitUntil } from '../harness/wait-until.ts';
 
@@ -94,6 +95,58 @@ test.skipIf(!possible)(
     expect(fs.readdirSync(join(folder, 'store/data'))).toHaveLength(2);
     fs.rmSync(`${at}/e`, { recursive: true });
     expect(fs.readdirSync(at)).toEqual(['link', 'log']);
+    await stop('SIGTERM');
+  },
+);
+
+/** [open(2); Node has no name for it] */
+const O_TMPFILE = 0o20200000;
+
+test.skipIf(!possible)(
+  'CFS: mount: a file without a name gets one once, room is taken, and holes are found',
+  { timeout: 60_000 },
+  async () => {
+    let at = await start();
+    const kept = () => fs.readdirSync(join(folder, 'store/data')).length;
+    const before = kept();
+    const made = fs.openSync(at, O_TMPFILE | fs.constants.O_RDWR, 0o640);
+    const lost = fs.openSync(at, O_TMPFILE | fs.constants.O_RDWR, 0o600);
+    fs.writeSync(made, 'made');
+    fs.writeSync(lost, 'lost');
+    expect([fs.fstatSync(made).nlink, fs.readFileSync(lost, 'utf8')]).toEqual([0, '']);
+    const named = `${at}/named`;
+    execFileSync('ln', ['-L', `/proc/${process.pid}/fd/${made}`, named]);
+    expect([fs.statSync(named).nlink, fs.statSync(named).mode]).toEqual([1, 0o100640]);
+    expect(fs.readFileSync(named, 'utf8')).toBe('made');
+    fs.unlinkSync(named);
+    expect(() =>
+      execFileSync('ln', ['-L', `/proc/${process.pid}/fd/${made}`, named], { stdio: 'pipe' }),
+    ).toThrow('No such file');
+    fs.closeSync(made);
+
+    const file = fs.openSync(`${at}/room`, 'w+');
+    const room = (...args: string[]) => execFileSync('fallocate', [...args, `${at}/room`]);
+    room('-l', '1000000');
+    expect(fs.fstatSync(file).size).toBe(1_000_000);
+    room('-n', '-o', '1000000', '-l', '5000');
+    expect(fs.fstatSync(file).size).toBe(1_000_000);
+    const text = Buffer.alloc(1_000_000, 'x');
+    fs.writeSync(file, text, 0, text.length, 0);
+    expect(seek(file, 0, 'hole')).toBe(1_000_000);
+    expect(punchHole(file, 8_192, 65_536)).toBe(0);
+    text.fill(0, 8_192, 8_192 + 65_536);
+    expect(fs.readFileSync(`${at}/room`).equals(text)).toBe(true);
+    expect([seek(file, 0, 'hole'), seek(file, 8_192, 'data')]).toEqual([8_192, 73_728]);
+    expect(seek(file, 1_000_000, 'data')).toBe(-6);
+    fs.ftruncateSync(file, 2_000_000);
+    expect([seek(file, 1_500_000, 'hole'), seek(file, 1_500_000, 'data')]).toEqual([1_500_000, -6]);
+    fs.closeSync(file);
+
+    await stop('SIGKILL');
+    expect(codeOf(() => fs.closeSync(lost))).toBe('ENOTCONN');
+    at = await start();
+    expect(fs.statSync(`${at}/room`).size).toBe(2_000_000);
+    expect(kept()).toBe(before + 1);
     await stop('SIGTERM');
   },
 );

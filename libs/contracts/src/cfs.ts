@@ -55,6 +55,11 @@ export const cfsMutation = z.discriminatedUnion('op', [
     rdev: userNum.optional(),
     target: z.string().max(4095).optional(),
   }),
+  /** A new file without a name, open by its client; `link` may give it one. ENOENT, ENOTDIR. [open(2): O_TMPFILE] */
+  z.object({
+    op: z.literal('tmpfile'),
+    ...{ ...asked, parent: inodeNum, mode: fileMode, client: z.string().min(1) },
+  }),
   /** One more name for a file. EPERM: it is a directory. EEXIST, ENOENT, EMLINK. [link(2)] */
   z.object({ op: z.literal('link'), ...asked, ...named, ino: inodeNum }),
   /** EISDIR, ENOENT. What is still open stays until its last release. [unlink(2)] */
@@ -113,6 +118,8 @@ export type CfsErrno =
   | 'ENOTEMPTY'
   | 'EMLINK'
   | 'EFBIG'
+  | 'ENXIO'
+  | 'EOPNOTSUPP'
   | 'ENODATA'
   | 'ENOSPC'
   | 'EAGAIN'
@@ -121,7 +128,7 @@ export type CfsErrno =
 
 const cfsErrnos = [
   ...['EPERM', 'EACCES', 'ENOENT', 'EEXIST', 'ENOTDIR', 'EISDIR', 'EINVAL', 'ENOTEMPTY', 'EMLINK'],
-  ...['EFBIG', 'ENODATA', 'ENOSPC', 'EAGAIN', 'ESTALE', 'EIO', 'EREMCHG'],
+  ...['EFBIG', 'ENXIO', 'EOPNOTSUPP', 'ENODATA', 'ENOSPC', 'EAGAIN', 'ESTALE', 'EIO', 'EREMCHG'],
 ] as const satisfies readonly (CfsErrno | 'EREMCHG')[];
 
 /** What stat(2) tells, and what a symbolic link says. */
@@ -215,6 +222,25 @@ export const cfs = defineContract(cfsKeyService, 1, {
     }),
     z.object({ written: z.int().min(0) }),
     5_000,
+  ),
+  allocate: ask(
+    '`grow` and `keep` take room for a range, `zero` makes zeros of it, `punch` makes a hole of it; all but `grow` leave the size. EOPNOTSUPP: the folder’s file system cannot. [fallocate(2)]',
+    z.object({
+      request: cfsRequestId,
+      ino: inodeNum,
+      offset: z.int().min(0),
+      length: z.int().min(1),
+      how: z.enum(['grow', 'keep', 'zero', 'punch']),
+      uid: userNum,
+      gid: userNum,
+    }),
+    z.object({}),
+    5_000,
+  ),
+  seek: ask(
+    'Where data or a hole begins, at `offset` or after it; the end of a file is a hole. ENXIO: past the end, or no more data. [lseek(2)]',
+    z.object({ ino: inodeNum, offset: z.int().min(0), what: z.enum(['data', 'hole']) }),
+    z.object({ offset: z.int().min(0) }),
   ),
   sync: ask(
     'What was answered before is on disk; `ino`: its data too. [fsync(2)]',

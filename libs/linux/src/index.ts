@@ -9,6 +9,7 @@ export { goFirst, sessionFirst, startedFirst } from './priority.ts';
 export { systemRandom } from './random.ts';
 export { endWriting, Netlink, receive, resetSocket, takeDescriptor, transmit } from './sockets.ts';
 export {
+  allocate,
   boottimeMs,
   closeFd,
   makeFifo,

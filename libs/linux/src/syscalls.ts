@@ -51,9 +51,14 @@ export const splice = (input: number, output: number, n: number): number =>
 export const punchHole = (fd: number, offset: number, length: number): number =>
   orErrno(fallocateRaw(fd, 3, offset, length));
 
+/** Takes room on the disk for a range of a file; its size stays. [fallocate(2): FALLOC_FL_KEEP_SIZE] */
+export const allocate = (fd: number, offset: number, length: number): number =>
+  orErrno(fallocateRaw(fd, 1, offset, length));
+
+const whences = { set: 0, current: 1, end: 2, data: 3, hole: 4 };
 /** Sets and tells the position of an open description, which all who share it see. [lseek(2)] */
-export const seek = (fd: number, offset: number, whence: 'set' | 'current' | 'end'): number =>
-  orErrno(Number(lseekRaw(fd, offset, { set: 0, current: 1, end: 2 }[whence])));
+export const seek = (fd: number, offset: number, whence: keyof typeof whences): number =>
+  orErrno(Number(lseekRaw(fd, offset, whences[whence])));
 
 const FIONREAD = 0x541b;
 const TIOCSWINSZ = 0x5414;

@@ -1,6 +1,14 @@
 // The kernel's requests about open files: opens and closes are told to the server, so that a file outlives its
 // last name. Nothing goes through the page cache: what one node writes the next read of another sees.
-import { errno, type Filesystem, fileType, openFlag, type Request } from '@ssi/fuse';
+import {
+  errno,
+  type Filesystem,
+  fallocateFlag,
+  fileType,
+  openFlag,
+  type Request,
+  seekWhence,
+} from '@ssi/fuse';
 import type { Client } from './client.ts';
 
 const append = 0o2000;
@@ -8,6 +16,15 @@ const truncate = 0o1000;
 /** bytes: as the server has it. */
 const sizeMax = 2 ** 43;
 const flags = openFlag.DIRECT_IO;
+
+/** undefined: no such way here. */
+function allocateHow(mode: number): 'grow' | 'keep' | 'zero' | 'punch' | undefined {
+  const { KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE } = fallocateFlag;
+  if (mode === 0) return 'grow';
+  if (mode === KEEP_SIZE) return 'keep';
+  if (mode === (PUNCH_HOLE | KEEP_SIZE)) return 'punch';
+  return mode === (ZERO_RANGE | KEEP_SIZE) ? 'zero' : undefined;
+}
 
 export function fileOperations(
   c: Client,
@@ -22,6 +39,13 @@ export function fileOperations(
       if (typeof entry === 'number') return entry;
       const opened = await open(r, entry.node);
       return opened < 0 ? opened : { ...entry, flags };
+    },
+    async tmpfile(r, { mode }) {
+      const made = { parent: r.node, mode: fileType.REGULAR | (mode & 0o7777), client: c.name };
+      const ino = await c.change(r, { op: 'tmpfile', ...made });
+      if (ino < 0) return ino;
+      const entry = await c.entryOf(ino);
+      return typeof entry === 'number' ? entry : { ...entry, flags };
     },
     async open(r, { flags: how, killSuidGid }) {
       const opened = await open(r, r.node);
@@ -46,6 +70,19 @@ export function fileOperations(
         ...{ uid: r.uid, gid: r.gid, bytes: data },
       });
       return done.ok ? done.value : c.failed(done);
+    },
+    async fallocate(r, { offset, length, mode }) {
+      const how = allocateHow(mode);
+      if (!how) return -errno.EOPNOTSUPP;
+      if (offset + length > sizeMax) return -errno.EFBIG;
+      const who = { uid: r.uid, gid: r.gid };
+      const done = await server.allocate({ ino: r.node, offset, length, how, ...who });
+      return done.ok ? 0 : c.failed(done);
+    },
+    async seek(r, { offset, whence }) {
+      const what = whence === seekWhence.DATA ? 'data' : 'hole';
+      const found = await server.seek(r.node, offset, what);
+      return found.ok ? found.value : c.failed(found);
     },
     async fsync(r) {
       const synced = await server.sync(r.node);

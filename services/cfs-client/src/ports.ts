@@ -1,5 +1,13 @@
 // What the client needs of others: the server that keeps names, attributes and data; and a place for the mount.
-import type { CfsErrno, CfsLock, CfsMutation, cfs, Reply, ReplyOf } from '@ssi/contracts';
+import type {
+  CfsErrno,
+  CfsLock,
+  CfsMutation,
+  cfs,
+  Reply,
+  ReplyOf,
+  RequestOf,
+} from '@ssi/contracts';
 import type { Filesystem, Statfs } from '@ssi/fuse';
 
 type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
@@ -20,6 +28,8 @@ export interface Write {
   readonly bytes: Uint8Array;
 }
 
+export type Allocate = Omit<RequestOf<typeof cfs.ops.allocate>, 'request'>;
+
 type Told<T> = Promise<Reply<T, CfsErrno>>;
 
 /** Each waits until a server has answered, whichever that is. */
@@ -34,6 +44,10 @@ export interface Server {
   read(ino: number, offset: number, size: number): Told<Uint8Array>;
   /** How many bytes were written; once, as `execute`. */
   write(write: Write): Told<number>;
+  /** Once, as `execute`. */
+  allocate(range: Allocate): Told<unknown>;
+  /** Where data or a hole begins. */
+  seek(ino: number, offset: number, what: 'data' | 'hole'): Told<number>;
   /** What was executed before is on disk, of `ino` also its data. */
   sync(ino?: number): Told<unknown>;
   /** Type UNLOCK: nobody is in the way. */

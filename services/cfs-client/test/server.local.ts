@@ -17,6 +17,8 @@ export function localServer(files: FileServer, client: string): Server {
       one(files.execute(next(), { ...change, at: [0, 0] } as CfsMutation), (r) => r.ino),
     read: async (ino, offset, size) => one(files.read({ ino, offset, size }), (r) => r.bytes),
     write: async (write) => one(files.write({ request: next(), ...write }), (r) => r.written),
+    allocate: async (range) => files.allocate({ request: next(), ...range }),
+    seek: async (ino, offset, what) => one(files.seek({ ino, offset, what }), (r) => r.offset),
     sync: async (ino) => files.sync(ino === undefined ? {} : { ino }),
     lockHolder: async (lock) => files.lockHolder(lock),
     room: async () => files.room(),

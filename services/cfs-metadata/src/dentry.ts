@@ -75,9 +75,18 @@ export function make(tree: Tree, m: Of<'make'>): Outcome {
   return ok(inode.ino);
 }
 
+export function tmpfile(tree: Tree, m: Of<'tmpfile'>): Outcome {
+  const found = place(tree, m.parent, '');
+  if (!found.ok) return found;
+  const inode = makeInode(tree.next++, m, found.value.directory);
+  tree.inodes.set(inode.ino, { ...inode, nlink: 0, openBy: [m.client], unnamed: true });
+  return ok(inode.ino);
+}
+
 export function link(tree: Tree, m: Of<'link'>): Outcome {
   const inode = tree.inodes.get(m.ino);
-  if (!inode || inode.nlink === 0) return fail('ENOENT', `inode ${m.ino} has no name`);
+  if (!inode || (inode.nlink === 0 && !inode.unnamed))
+    return fail('ENOENT', `inode ${m.ino} has no name`);
   const found = place(tree, m.parent, m.name);
   if (!found.ok) return found;
   const p = found.value;
@@ -86,6 +95,7 @@ export function link(tree: Tree, m: Of<'link'>): Outcome {
   if (inode.nlink >= linkMax) return fail('EMLINK', `${linkMax} links`);
   p.names.set(p.name, inode.ino);
   inode.nlink++;
+  delete inode.unnamed;
   inode.ctime = m.at;
   contentChanged(p.directory, m.at);
   return ok(inode.ino);

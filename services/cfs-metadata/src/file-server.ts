@@ -129,6 +129,42 @@ export class FileServer {
     return done.ok ? ok({ written: bytes.length }) : done;
   }
 
+  allocate(q: Ask<'allocate'>): Answer<'allocate'> {
+    const { request, ino, offset, how } = q;
+    const before = this.#store.answer(request);
+    if (before) return before.ok ? ok({}) : before;
+    const inode = this.#store.tree.inodes.get(ino);
+    if (!inode) return fail('ENOENT', `no inode ${ino}`);
+    const end = offset + q.length;
+    if (end > sizeMax) return fail('EFBIG', `longer than ${sizeMax} bytes`);
+    const size = how === 'grow' ? Math.max(inode.size, end) : inode.size;
+    // Past the end nothing is read: there is nothing to make zeros of.
+    const within = Math.min(end, size) - offset;
+    if (size > inode.size) {
+      const grown = this.#resize(ino, size);
+      if (!grown.ok) return grown;
+    }
+    const cleared =
+      (how === 'punch' || how === 'zero') && within > 0 ? this.#data.punch(ino, offset, within) : 0;
+    const result =
+      cleared < 0 || how === 'punch' ? cleared : this.#data.allocate(ino, offset, q.length);
+    if (result < 0) return failed(result);
+    const done = this.#store.execute(request, { op: 'setattr', ...this.#asked(q), ino, size });
+    return done.ok ? ok({}) : done;
+  }
+
+  /** Of the file's data, as far as its size goes: what the data file lacks is a hole. */
+  seek({ ino, offset, what }: Ask<'seek'>): Answer<'seek'> {
+    const inode = this.#store.tree.inodes.get(ino);
+    if (!inode) return fail('ENOENT', `no inode ${ino}`);
+    const past = fail('ENXIO', `no ${what} from ${offset} on`);
+    if (offset >= inode.size) return past;
+    const found = this.#data.seek(ino, offset, what);
+    if (found < 0 && found !== -errnoNumber.ENXIO) return failed(found);
+    if (what === 'data') return found < 0 || found >= inode.size ? past : ok({ offset: found });
+    return ok({ offset: found < 0 ? offset : Math.min(found, inode.size) });
+  }
+
   sync({ ino }: Ask<'sync'>): Answer<'sync'> {
     const result = ino === undefined ? 0 : this.#data.sync(ino);
     if (result < 0) return failed(result);
@@ -182,10 +218,12 @@ export class FileServer {
 
 const pair = ([sec, nsec]: Time): [number, number] => [sec, nsec];
 
-const failed = (result: number): Reply<never, 'ENOSPC' | 'EIO'> =>
-  result === -errnoNumber.ENOSPC
-    ? fail('ENOSPC', 'the disk of the server is full')
+function failed(result: number): Reply<never, 'ENOSPC' | 'EOPNOTSUPP' | 'EIO'> {
+  if (result === -errnoNumber.ENOSPC) return fail('ENOSPC', 'the disk of the server is full');
+  return result === -errnoNumber.EOPNOTSUPP
+    ? fail('EOPNOTSUPP', 'the file system of the data cannot')
     : fail('EIO', `its data: error ${-result}`);
+}
 
 /** The contract's part of an inode. */
 function told(inode: Inode): ReplyOf<Ops['info']> {

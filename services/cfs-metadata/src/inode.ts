@@ -25,6 +25,8 @@ export interface Inode {
   parent: number;
   /** Clients that have it open, sorted, each as often as it has. */
   openBy: readonly string[];
+  /** Has had no name yet, and may get one. [open(2): O_TMPFILE] */
+  unnamed?: boolean;
 }
 
 export const typeMask = 0o170000;
@@ -35,7 +37,10 @@ export const linkMax = 65_000;
 /** 2^43 bytes: 8 TiB. */
 export const sizeMax = 2 ** 43;
 
-type Made = Extract<CfsMutation, { op: 'make' }>;
+type Made = Pick<
+  Extract<CfsMutation, { op: 'make' }>,
+  'mode' | 'uid' | 'gid' | 'rdev' | 'target' | 'at'
+>;
 
 /** In a directory whose group is inherited, so are group and, by directories, the bit. [inode(7): S_ISGID] */
 export function makeInode(ino: number, m: Made, directory: Inode): Inode {

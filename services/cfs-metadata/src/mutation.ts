@@ -10,6 +10,8 @@ export function apply(tree: dentry.Tree, m: CfsMutation): dentry.Outcome {
   switch (m.op) {
     case 'make':
       return dentry.make(tree, m);
+    case 'tmpfile':
+      return dentry.tmpfile(tree, m);
     case 'link':
       return dentry.link(tree, m);
     case 'unlink':

@@ -24,6 +24,12 @@ export interface Data {
   read(ino: number, offset: number, size: number): Uint8Array | number;
   write(ino: number, offset: number, bytes: Uint8Array): number;
   truncate(ino: number, size: number): number;
+  /** Takes room for a range; the file may end before it. [fallocate(2): FALLOC_FL_KEEP_SIZE] */
+  allocate(ino: number, offset: number, length: number): number;
+  /** Zeros, without room of their own. */
+  punch(ino: number, offset: number, length: number): number;
+  /** Where data or a hole begins; -ENXIO: there is no more data, or the file ends before. [lseek(2)] */
+  seek(ino: number, offset: number, what: 'data' | 'hole'): number;
   sync(ino: number): number;
   /** Its inode is gone. */
   remove(ino: number): void;

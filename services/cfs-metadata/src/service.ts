@@ -167,6 +167,8 @@ export function createCfs(deps: CfsDeps): CfsService {
       ),
     read: (q) => on(({ files }) => files.read(q)),
     write: (q, call) => own(q.request, call, ({ files }) => files.write(q)),
+    allocate: (q, call) => own(q.request, call, ({ files }) => files.allocate(q)),
+    seek: (q) => on(({ files }) => files.seek(q)),
     sync: (q) => on(({ files }) => files.sync(q)),
     lockHolder: (q) => on(({ files }) => files.lockHolder(q)),
     room: () => on(({ files }) => files.room()),

@@ -17,6 +17,10 @@ export const anyMutation: fc.Arbitrary<CfsMutation> = fc.oneof(
     op: fc.constant('make' as const),
     ...{ ...asked, ...named, mode: fc.constantFrom(0o100644, 0o040755, 0o042755) },
   }),
+  fc.record({
+    op: fc.constant('tmpfile' as const),
+    ...{ ...asked, parent: ino, mode: fc.constant(0o100600), client },
+  }),
   fc.record({ op: fc.constant('link' as const), ...asked, ...named, ino }),
   fc.record({ op: fc.constant('unlink' as const), ...asked, ...named }),
   fc.record({ op: fc.constant('rmdir' as const), ...asked, ...named }),

@@ -103,6 +103,8 @@ export function icsServer(q: {
       }),
     read: (ino, offset, size) => one(ask('read', { ino, offset, size }), (r) => r.bytes),
     write: (write) => once((request) => one(ask('write', { request, ...write }), (r) => r.written)),
+    allocate: (range) => once((request) => ask('allocate', { request, ...range })),
+    seek: (ino, offset, what) => one(ask('seek', { ino, offset, what }), (r) => r.offset),
     sync: (ino) => ask('sync', ino === undefined ? {} : { ino }),
     lockHolder: (lock) => ask('lockHolder', lock),
     room: () => ask('room', {}),

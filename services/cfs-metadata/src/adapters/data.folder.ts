@@ -3,6 +3,7 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '@ssi/fuse';
+import { allocate, punchHole, seek } from '@ssi/linux';
 import type { Data } from '../ports.ts';
 
 const openMax = 256;
@@ -46,6 +47,9 @@ export function folderData(folder: string): Data {
     write: (ino, offset, bytes) =>
       tried(() => fs.writeSync(use(ino), bytes, 0, bytes.length, offset)),
     truncate: (ino, size) => done(() => fs.ftruncateSync(use(ino), size)),
+    allocate: (ino, offset, length) => tried(() => allocate(use(ino), offset, length)),
+    punch: (ino, offset, length) => tried(() => punchHole(use(ino), offset, length)),
+    seek: (ino, offset, what) => tried(() => seek(use(ino), offset, what)),
     sync: (ino) => done(() => fs.fdatasyncSync(use(ino))),
     remove(ino) {
       close(ino);
