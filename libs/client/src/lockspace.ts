@@ -99,6 +99,8 @@ export interface Lockspace {
 
 const retryMs = 50;
 const openMs = 10_000;
+/** One question of a session that lasts longer. */
+const askedMs = 10_000;
 /** No call lasts longer; a lock that is waited for without `timeoutMs` ends with ETIMEDOUT after it. */
 const longestMs = 20 * 86_400_000;
 
@@ -202,9 +204,11 @@ class Session implements Lockspace {
       const left = this.#keptMs + this.#sessionMs - sentMs;
       if (left <= 0) return this.#lose('nobody at the node heard of us in time');
       const request = { session: this.#id, after };
-      const reply = await ics.call(dlm, 'asts', this.node, request, { timeoutMs: left });
+      const timeoutMs = Math.min(left, askedMs);
+      const reply = await ics.call(dlm, 'asts', this.node, request, { timeoutMs });
       if (reply.ok) {
         this.#keptMs = sentMs;
+        this.#sessionMs = reply.value.sessionMs;
         for (const { seq, ref, mode } of reply.value.blocking) {
           after = Math.max(after, seq);
           this.#onBlocking.get(ref)?.(mode);
@@ -394,8 +398,8 @@ class Session implements Lockspace {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true; // so that the end of the session is no loss
-    // Later the session has ended by itself.
-    const options = { timeoutMs: this.#sessionMs, signal: this.lost };
+    // Later the session ends by itself.
+    const options = { timeoutMs: askedMs, signal: this.lost };
     if (!this.lost.aborted)
       await this.#link.ics.call(dlm, 'close', this.node, { session: this.#id }, options);
     this.#watch.stop();

@@ -8,7 +8,6 @@ import type { LocalNode } from './local-node.ts';
 import type { Masters } from './masters.ts';
 import type { Owners } from './owners.ts';
 import type { Resuming } from './resuming.ts';
-import { sessionMs } from './sessions.ts';
 
 type ClientCalls = Pick<
   Handlers<typeof dlm>,
@@ -58,7 +57,7 @@ export function clientCalls(q: {
       if (q.open) owners.watch(q.pid);
       const blocking = q.open ? [] : await agent.sessions.wait(session, q.after, call.signal);
       if (agent.sessions.get(q.session) !== session) return isOver();
-      return ok({ sessionMs, blocking: [...blocking] });
+      return ok({ sessionMs: session.silentMs, blocking: [...blocking] });
     },
     resume: (q) => {
       if (!resuming.begun) return fail('EAGAIN', 'it still starts');
@@ -70,7 +69,7 @@ export function clientCalls(q: {
       // What is resumed later than that was told to others as lost.
       if (resuming.expects(q.session)) agent.resume(session.value, q.locks);
       if (!q.more) resuming.has(q.session);
-      return ok({ sessionMs });
+      return ok({ sessionMs: session.value.silentMs });
     },
     purge: async (q) => ok({ purged: await agent.purge(q) }),
     list: (q) => ok({ ...masters.list(q), orphans: agent.copies.orphans.lkids() }),

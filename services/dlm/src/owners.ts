@@ -9,10 +9,10 @@ const retryMs = 200;
 
 export class Owners {
   readonly #node: LocalNode;
-  readonly #sessions: Pick<Sessions, 'hasOf' | 'exited'>;
+  readonly #sessions: Pick<Sessions, 'hasOf' | 'exited' | 'follows'>;
   readonly #watched = new Set<number>();
 
-  constructor(node: LocalNode, sessions: Pick<Sessions, 'hasOf' | 'exited'>) {
+  constructor(node: LocalNode, sessions: Pick<Sessions, 'hasOf' | 'exited' | 'follows'>) {
     this.#node = node;
     this.#sessions = sessions;
   }
@@ -21,6 +21,7 @@ export class Owners {
   watch(pid: number | undefined): void {
     const { view } = this.#node;
     if (pid === undefined || !view || rangeOf(pid, view.pidBits) < 1) return;
+    this.#sessions.follows(pid, true);
     if (this.#watched.has(pid)) return;
     this.#watched.add(pid);
     void this.#follow(pid).finally(() => this.#watched.delete(pid));
@@ -42,7 +43,7 @@ export class Owners {
       if (known && (reply.ok || isUnknown || reply.errno === 'ECHILD'))
         return this.#sessions.exited(pid);
       // No process of the cluster: a service or an engine started it beside them.
-      if (isUnknown) return;
+      if (isUnknown) return this.#sessions.follows(pid, false);
       known ||= reply.ok;
       if (!reply.ok) await sleep(clock, retryMs);
     }

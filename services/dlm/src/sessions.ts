@@ -6,6 +6,8 @@ import type { AgentLock } from './agent-lock.ts';
 
 /** A client that is not heard of for this long is gone. */
 export const sessionMs = 10_000;
+/** One of a process whose end vproc tells: it may be slow, stand still, or be on its way to another node. */
+const followedMs = 120_000;
 /** One wait for blocking ASTs; the client asks again. */
 const waitMs = 2_500;
 export const sessionsMax = 10_000;
@@ -22,6 +24,8 @@ export interface Session {
   readonly who: { readonly session: string; readonly pid?: number; readonly label?: string };
   readonly locks: Map<number, AgentLock>;
   heardMs: number;
+  /** How long it may be silent, ms. */
+  silentMs: number;
   seq: number;
   blocking: Blocking[];
   wake: (() => void) | undefined;
@@ -64,6 +68,7 @@ export class Sessions {
       },
       locks: new Map(),
       heardMs: this.#clock.nowMs(),
+      silentMs: sessionMs,
       seq: 0,
       blocking: [],
       wake: undefined,
@@ -112,6 +117,12 @@ export class Sessions {
     return [...this.#sessions.values()].some((s) => s.who.pid === pid);
   }
 
+  /** Whether the end of that process will be told. */
+  follows(pid: number, follows: boolean): void {
+    for (const session of this.#sessions.values())
+      if (session.who.pid === pid) session.silentMs = follows ? followedMs : sessionMs;
+  }
+
   /** The process it belonged to has ended. */
   exited(pid: number): void {
     for (const session of [...this.#sessions.values()])
@@ -121,6 +132,6 @@ export class Sessions {
   sweep(): void {
     const nowMs = this.#clock.nowMs();
     for (const session of [...this.#sessions.values()])
-      if (nowMs - session.heardMs > sessionMs) this.end(session, true);
+      if (nowMs - session.heardMs > session.silentMs) this.end(session, true);
   }
 }

@@ -287,6 +287,8 @@ export class Client {
   readonly #ops = new Map<number, number>();
   #after = 0;
   over: string | undefined;
+  /** How long it may be silent, as it was told last. */
+  sessionMs = 0;
 
   constructor(cluster: Cluster, node: number, pid?: number) {
     this.node = node;
@@ -313,6 +315,7 @@ export class Client {
         this.over = reply.errno;
         return;
       }
+      this.sessionMs = reply.value.sessionMs;
       for (const { seq, ref, mode } of reply.value.blocking) {
         this.#after = Math.max(this.#after, seq);
         this.blocking.push(`${ref} ${mode}`);

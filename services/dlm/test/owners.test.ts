@@ -26,6 +26,14 @@ describe('DLM: the process that locks belong to', () => {
     await expect.poll(() => owner.over).toBe('ESRCH');
   });
 
+  test('a process of which vproc knows may be silent for longer than one of which it does not', async () => {
+    cluster.programs.set(pid, Promise.withResolvers<void>());
+    const known = await cluster.client(1, pid);
+    const unknown = await cluster.client(1, pid + 1);
+    await expect.poll(() => unknown.sessionMs, { timeout: 5_000 }).toBe(10_000);
+    await expect.poll(() => known.sessionMs, { timeout: 5_000 }).toBe(120_000);
+  });
+
   test('a number that is nobody of the cluster says nothing', async () => {
     const owner = await cluster.client(1, pid);
     expect((await owner.lock(1, { resource: 'r' })).ok).toBe(true);
