@@ -46,7 +46,7 @@ export const cfsLock = z.object({
 export type CfsLock = z.infer<typeof cfsLock>;
 
 export const cfsMutation = z.discriminatedUnion('op', [
-  /** A new inode under a name. `target`: of a symbolic link. EEXIST, ENOENT (the directory is gone), ENOTDIR. */
+  /** A new inode under a name. `target`: of a symbolic link. `client`: has it open. EEXIST, ENOENT (the directory is gone), ENOTDIR. */
   z.object({
     op: z.literal('make'),
     ...asked,
@@ -54,6 +54,7 @@ export const cfsMutation = z.discriminatedUnion('op', [
     mode: fileMode,
     rdev: userNum.optional(),
     target: z.string().max(4095).optional(),
+    client: z.string().min(1).optional(),
   }),
   /** A new file without a name, open by its client; `link` may give it one. ENOENT, ENOTDIR. [open(2): O_TMPFILE] */
   z.object({
@@ -199,7 +200,11 @@ export const cfs = defineContract(cfsKeyService, 1, {
   execute: ask(
     'A change of the tree. `at` is of the server; the inode that it was about comes back. A size is also the data file’s.',
     z.object({ request: cfsRequestId, change: cfsMutation }),
-    z.object({ ino: inodeNum }),
+    z.object({
+      ino: inodeNum,
+      /** What it is then, where that is asked for next: after make, tmpfile, link and setattr. */
+      info: cfsInfo.optional(),
+    }),
   ),
   read: ask(
     'Bytes of a file; fewer: it ends there. [pread(2)]',

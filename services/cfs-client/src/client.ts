@@ -6,6 +6,8 @@ import type { Change, FileInfo, Server } from './ports.ts';
 
 type Time = { readonly sec: number; readonly nsec: number };
 
+type Asked = Partial<Change> & Pick<Change, 'op'>;
+
 export interface ClientOptions {
   readonly server: Server;
   /** Names this mount's opens and locks: those of a mount that is gone are forgotten by it. */
@@ -29,11 +31,19 @@ export class Client {
     this.#attached = o.attached;
   }
 
-  /** The inode, or the negative errno. */
-  async change(r: Request, change: Partial<Change> & Pick<Change, 'op'>): Promise<number> {
+  async #execute(r: Request, change: Asked) {
     await this.#attached;
-    const done = await this.server.execute({ uid: r.uid, gid: r.gid, ...change } as Change);
-    return done.ok ? done.value : this.failed(done);
+    return this.server.execute({ uid: r.uid, gid: r.gid, ...change } as Change);
+  }
+  /** The inode, or the negative errno. */
+  async change(r: Request, change: Asked): Promise<number> {
+    const done = await this.#execute(r, change);
+    return done.ok ? done.value.ino : this.failed(done);
+  }
+  /** What the inode is then: of make, tmpfile, link and setattr. */
+  async changed(r: Request, change: Asked): Promise<FileInfo | number> {
+    const done = await this.#execute(r, change);
+    return done.ok ? (done.value.info ?? -errno.ENOENT) : this.failed(done);
   }
 
   sleep = (ms: number): Promise<void> => sleep(this.#clock, ms);
@@ -50,14 +60,19 @@ export class Client {
     return [Math.floor(ms / 1000), Math.floor((ms % 1000) * 1e6)];
   }
 
-  /** The set-user-id bit, and the set-group-id bit of what its group may run. */
-  withoutSetId = (mode: number): number => mode & ~(0o4000 | (mode & 0o010 ? 0o2000 : 0));
+  /** Without the set-user-id bit, and the set-group-id bit of what its group may run. */
+  async modeWithoutSetId(ino: number): Promise<{ mode: number } | number> {
+    const found = await this.server.info(ino);
+    if (!found.ok) return this.failed(found);
+    const { mode } = found.value;
+    return { mode: mode & ~(0o4000 | (mode & 0o010 ? 0o2000 : 0)) };
+  }
 
   entry = (info: FileInfo): Entry => ({ node: info.ino, attributes: attributes(info) });
 
-  async entryOf(ino: number): Promise<Entry | number> {
-    const found = await this.server.info(ino);
-    return found.ok ? this.entry(found.value) : this.failed(found);
+  async entryAfter(r: Request, change: Asked): Promise<Entry | number> {
+    const info = await this.changed(r, change);
+    return typeof info === 'number' ? info : this.entry(info);
   }
 
   async attributesOf(ino: number): Promise<Attributes | number> {
@@ -67,16 +82,15 @@ export class Client {
 
   async make(
     r: Request,
-    what: { name: string; mode: number; rdev?: number; target?: string },
+    what: { name: string; mode: number; rdev?: number; target?: string; client?: string },
   ): Promise<Entry | number> {
     if (what.name.length > this.nameMax) return -errno.ENAMETOOLONG;
-    const ino = await this.change(r, { op: 'make', parent: r.node, ...what });
-    return ino < 0 ? ino : this.entryOf(ino);
+    return this.entryAfter(r, { op: 'make', parent: r.node, ...what });
   }
 }
 
 /** As the kernel has it. Nothing is kept without asking: others may change it. */
-function attributes(info: FileInfo): Attributes {
+export function attributes(info: FileInfo): Attributes {
   const [[atimeSec, atimeNsec], [mtimeSec, mtimeNsec], [ctimeSec, ctimeNsec]] = [
     info.atime,
     info.mtime,

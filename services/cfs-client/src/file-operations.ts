@@ -35,16 +35,13 @@ export function fileOperations(
   const open = (r: Request, ino: number) => c.change(r, { op: 'open', ino, client: c.name });
   return {
     async create(r, { name, mode }) {
-      const entry = await c.make(r, { name, mode: fileType.REGULAR | (mode & 0o7777) });
-      if (typeof entry === 'number') return entry;
-      const opened = await open(r, entry.node);
-      return opened < 0 ? opened : { ...entry, flags };
+      const made = { name, mode: fileType.REGULAR | (mode & 0o7777), client: c.name };
+      const entry = await c.make(r, made);
+      return typeof entry === 'number' ? entry : { ...entry, flags };
     },
     async tmpfile(r, { mode }) {
       const made = { parent: r.node, mode: fileType.REGULAR | (mode & 0o7777), client: c.name };
-      const ino = await c.change(r, { op: 'tmpfile', ...made });
-      if (ino < 0) return ino;
-      const entry = await c.entryOf(ino);
+      const entry = await c.entryAfter(r, { op: 'tmpfile', ...made });
       return typeof entry === 'number' ? entry : { ...entry, flags };
     },
     async open(r, { flags: how, killSuidGid }) {
@@ -99,9 +96,8 @@ export function fileOperations(
   };
 
   async function cutOff(r: Request, killSuidGid: boolean): Promise<number> {
-    const before = await server.info(r.node);
-    if (!before.ok) return c.failed(before);
-    const mode = killSuidGid ? { mode: c.withoutSetId(before.value.mode) } : {};
+    const mode = killSuidGid ? await c.modeWithoutSetId(r.node) : {};
+    if (typeof mode === 'number') return mode;
     return c.change(r, { op: 'setattr', ino: r.node, size: 0, ...mode });
   }
 }

@@ -38,8 +38,8 @@ export interface Server {
   info(ino: number): Told<FileInfo>;
   /** In the order of their making; `..` is first. */
   list(ino: number): Told<readonly Name[]>;
-  /** Runs a change once. The inode that it was about. */
-  execute(change: Change): Told<number>;
+  /** Runs a change once. The inode that it was about, and after some what that is then. */
+  execute(change: Change): Told<ReplyOf<typeof cfs.ops.execute>>;
   /** Fewer bytes: the file ends there. */
   read(ino: number, offset: number, size: number): Told<Uint8Array>;
   /** How many bytes were written; once, as `execute`. */

@@ -1,6 +1,6 @@
 // The kernel's requests about names and attributes as lookups and changes of the metadata server.
 import { type Dirent, errno, type Filesystem, fileType, renameFlag, xattrFlag } from '@ssi/fuse';
-import type { Client } from './client.ts';
+import { attributes, type Client } from './client.ts';
 
 export function treeOperations(c: Client): Filesystem {
   const { server } = c;
@@ -15,19 +15,19 @@ export function treeOperations(c: Client): Filesystem {
     },
     getattr: (r) => c.attributesOf(r.node),
     async setattr(r, s) {
-      const before = await server.info(r.node);
-      if (!before.ok) return c.failed(before);
-      const cut = c.withoutSetId(before.value.mode);
+      const cut = s.mode === undefined && s.killSuidGid ? await c.modeWithoutSetId(r.node) : {};
+      if (typeof cut === 'number') return cut;
       const change = {
-        ...(s.mode !== undefined ? { mode: s.mode } : s.killSuidGid ? { mode: cut } : {}),
+        ...cut,
+        ...(s.mode !== undefined ? { mode: s.mode } : {}),
         ...(s.uid !== undefined ? { owner: s.uid } : {}),
         ...(s.gid !== undefined ? { group: s.gid } : {}),
         ...(s.size !== undefined ? { size: s.size } : {}),
         ...(s.atime ? { atime: c.time(s.atime) } : {}),
         ...(s.mtime ? { mtime: c.time(s.mtime) } : {}),
       };
-      const done = await c.change(r, { op: 'setattr', ino: r.node, ...change });
-      return done < 0 ? done : c.attributesOf(r.node);
+      const info = await c.changed(r, { op: 'setattr', ino: r.node, ...change });
+      return typeof info === 'number' ? info : attributes(info);
     },
     async readlink(r) {
       const found = await server.info(r.node);
@@ -38,8 +38,7 @@ export function treeOperations(c: Client): Filesystem {
     mkdir: (r, { name, mode }) => c.make(r, { name, mode: fileType.DIRECTORY | (mode & 0o7777) }),
     async link(r, { target, name }) {
       if (name.length > c.nameMax) return -errno.ENAMETOOLONG;
-      const done = await c.change(r, { op: 'link', parent: r.node, name, ino: target });
-      return done < 0 ? done : c.entryOf(target);
+      return c.entryAfter(r, { op: 'link', parent: r.node, name, ino: target });
     },
     unlink: async (r, name) => c.done(await c.change(r, { op: 'unlink', parent: r.node, name })),
     rmdir: async (r, name) => c.done(await c.change(r, { op: 'rmdir', parent: r.node, name })),

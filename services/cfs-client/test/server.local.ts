@@ -13,8 +13,7 @@ export function localServer(files: FileServer, client: string): Server {
     lookup: async (parent, name) => files.lookup({ parent, name }),
     info: async (ino) => files.info(ino),
     list: async (ino) => one(files.list({ ino, from: 0 }), (r) => r.names),
-    execute: async (change) =>
-      one(files.execute(next(), { ...change, at: [0, 0] } as CfsMutation), (r) => r.ino),
+    execute: async (change) => files.execute(next(), { ...change, at: [0, 0] } as CfsMutation),
     read: async (ino, offset, size) => one(files.read({ ino, offset, size }), (r) => r.bytes),
     write: async (write) => one(files.write({ request: next(), ...write }), (r) => r.written),
     allocate: async (range) => files.allocate({ request: next(), ...range }),

@@ -69,7 +69,7 @@ export function make(tree: Tree, m: Of<'make'>): Outcome {
     tree.names.set(inode.ino, new Map());
   }
   tree.next++;
-  tree.inodes.set(inode.ino, inode);
+  tree.inodes.set(inode.ino, m.client === undefined ? inode : { ...inode, openBy: [m.client] });
   p.names.set(p.name, inode.ino);
   contentChanged(p.directory, m.at);
   return ok(inode.ino);

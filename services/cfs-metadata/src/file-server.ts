@@ -25,6 +25,8 @@ type Answer<Op extends keyof Ops> = Reply<ReplyOf<Ops[Op]>, CfsErrno>;
 const listMax = 1_000;
 /** bytes of the log at which the whole tree is written anew. */
 const checkpointBytes = 64 * 2 ** 20;
+/** Changes after which the kernel is told what came of them. */
+const tellsAfter: ReadonlySet<CfsMutation['op']> = new Set(['make', 'tmpfile', 'link', 'setattr']);
 /** F_UNLCK */
 const unlock = 2;
 
@@ -88,7 +90,9 @@ export class FileServer {
       before ?? this.#store.execute(request, { ...change, ...this.#asked(change) } as CfsMutation);
     for (const ino of touched) this.#removeIfGone(ino);
     if (this.#store.logBytes > checkpointBytes) this.#store.checkpoint();
-    return done.ok ? ok({ ino: done.value }) : done;
+    if (!done.ok) return done;
+    const inode = tellsAfter.has(change.op) && this.#store.tree.inodes.get(done.value);
+    return ok({ ino: done.value, ...(inode && { info: told(inode) }) });
   }
 
   read({ ino, offset, size }: Ask<'read'>): Answer<'read'> {

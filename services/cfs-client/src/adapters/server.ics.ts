@@ -99,7 +99,7 @@ export function icsServer(q: {
     execute: (change) =>
       once((request) => {
         const timed = { ...change, at: [0, 0] } as CfsMutation;
-        return one(ask('execute', { request, change: timed }), (r) => r.ino);
+        return ask('execute', { request, change: timed });
       }),
     read: (ino, offset, size) => one(ask('read', { ino, offset, size }), (r) => r.bytes),
     write: (write) => once((request) => one(ask('write', { request, ...write }), (r) => r.written)),
