@@ -6,6 +6,7 @@ export { errnoName, errnoOf } from './errno-name.ts';
 export { keepHealthFile } from './health-file.ts';
 export { jsonLog } from './log.ts';
 export { goFirst, sessionFirst, startedFirst } from './priority.ts';
+export { type ProgramSocket, serveProgramSocket } from './program-socket.ts';
 export { systemRandom } from './random.ts';
 export { endWriting, Netlink, receive, resetSocket, takeDescriptor, transmit } from './sockets.ts';
 export {

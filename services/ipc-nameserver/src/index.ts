@@ -31,7 +31,6 @@ export type {
   IdRecord,
   NameCache,
   ProgramCall,
-  ProgramCaller,
   ProgramReply,
   Programs,
 } from './ports.ts';

@@ -26,7 +26,7 @@ const ipc = createIpc({
   ...{ ics, clock, log, tcp, setMap },
   cache: url ? redisNameCache({ url, cluster, log }) : memoryNameCache(memoryStore(), cluster),
   ids: fileIdRecord(`${nodeDir}/ipc`),
-  programs: linuxPrograms({ socketPath: `${nodeDir}/sysvipc`, log }),
+  programs: linuxPrograms({ socketPath: `${nodeDir}/sysvipc`, clock, log }),
   servicePid: process.pid,
 });
 entry.stopWith(() => ipc.stop());

@@ -1,6 +1,7 @@
 // What only the nameserver touches: a cache of its table, and a record of the ids it gave out; and the programs of
 // the node that ask by themselves.
 import type { IpcBinding, Reply } from '@ssi/contracts';
+import type { ProgramCaller, ProgramRequest } from '@ssi/ports';
 
 /**
  * The table of the last nameserver, as a hint: it may be empty, old, or of another cluster, and losing it at any
@@ -26,12 +27,6 @@ export interface IdRecord {
   save(id: number): Promise<void>;
 }
 
-/** A program of this node, as the kernel names it. */
-export interface ProgramCaller {
-  readonly pid: number;
-  readonly uid: number;
-  readonly gid: number;
-}
 /** Numbers that the call gives, and the text of a message. */
 export interface ProgramReply {
   readonly words: string;
@@ -39,10 +34,7 @@ export interface ProgramReply {
 }
 export type ProgramCall = (
   caller: ProgramCaller,
-  words: readonly string[],
-  text: Uint8Array,
-  /** Aborted: a signal came, or the program ended. An answer is still sent. */
-  signal: AbortSignal,
+  request: ProgramRequest,
 ) => Promise<Reply<ProgramReply>>;
 
 /** System V calls of programs that know nothing of a cluster. [infra/native/libssi-sysv.c] */

@@ -1,8 +1,9 @@
 // System V calls of the node's own programs, as infra/native/libssi-sysv.c sends them: words of a line, and a text.
 // A program is a client like any other: its session lasts as long as the process, wherever that moves meanwhile.
 import { fail, type IpcRequest, type IpcStat, ok, type Reply } from '@ssi/contracts';
+import type { ProgramCaller } from '@ssi/ports';
 import type { Agent, Caller } from './agent.ts';
-import type { ProgramCall, ProgramCaller } from './ports.ts';
+import type { ProgramCall } from './ports.ts';
 
 /** C has ids of 31 bits. [agent: epoch x 2^24 + n] */
 const idsPerEpoch = 2 ** 24;
@@ -28,7 +29,7 @@ export function programCalls({ agent, epochMax, sessionOf }: ProgramsDeps): Prog
     return short + spans * shortIds;
   }
 
-  return async (caller, words, text, signal) => {
+  return async (caller, { words, text, signal }) => {
     const [call = '', ...rest] = words;
     const numbers = rest.map(Number);
     const session = sessionOf(caller);

@@ -4,6 +4,7 @@
 // nothing here throws or rejects but for programmer errors. Times are ms of this machine's
 // CLOCK_BOOTTIME. A process is named by (pid, startTicks): a pid alone may have been used again.
 import type { ExitStatus, ProcessInfo, Reply } from '@ssi/contracts';
+import type { ProgramCaller } from '@ssi/ports';
 import type {
   Ahead,
   Criu,
@@ -158,13 +159,6 @@ export interface Spawner {
 }
 
 // --- what else a node has ---------------------------------------------------------------------
-
-/** A program of this node that asks for something, as the kernel names it. */
-export interface ProgramCaller {
-  readonly pid: number;
-  readonly uid: number;
-  readonly gid: number;
-}
 
 /** Requests of the node's own programs, by who they are. [ssisys(2ssi)] */
 export interface Ssisys {

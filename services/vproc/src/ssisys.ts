@@ -2,12 +2,13 @@
 // rfork(3ssi). The child was forked by fork(2) and waits inside of its call, so it is a real child with a
 // number of this node; all that is left is to move it. Each request may be repeated. [ssisys(2ssi)]
 import { fail, findMember, ok, type Reply } from '@ssi/contracts';
+import type { ProgramCaller } from '@ssi/ports';
 import { withSpan } from '@ssi/telemetry';
 import type { LocalNode } from './local-node.ts';
 import type { LocalProcesses } from './local-processes.ts';
 import type { Migrations } from './migrations.ts';
 import type { Moves } from './moves.ts';
-import type { ProgramCaller, Subscription } from './ports.ts';
+import type { Subscription } from './ports.ts';
 import type { Stubs } from './stubs.ts';
 
 export class Ssisys {

@@ -1,69 +1,37 @@
-// The Programs port on a unix socket of the node: one request a connection, a line of words and the bytes that some
-// tell of; an answer likewise: `ok WORDS`, `text BYTES WORDS` and the bytes, or `error NUMBER NAME`. Who asks is what
-// the kernel says, in this pid namespace. [unix(7): SO_PEERCRED]
-import { chmodSync, existsSync, rmSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
-import { errnoNumber, fail, ipcLimits, type Reply } from '@ssi/contracts';
-import { peerCredentials } from '@ssi/linux';
-import type { Log } from '@ssi/ports';
-import type { ProgramCall, ProgramReply, Programs } from '../ports.ts';
+// The Programs port on a unix socket of the node. A request is a line of words, of msgsnd the text after it; an answer
+// `ok WORDS`, `text BYTES WORDS` and the bytes, or `error NUMBER NAME`.
+import { existsSync } from 'node:fs';
+import { errnoNumber, fail, ipcLimits, ok, type Reply } from '@ssi/contracts';
+import { serveProgramSocket } from '@ssi/linux';
+import type { Clock, Log } from '@ssi/ports';
+import type { ProgramReply, Programs } from '../ports.ts';
 
-/** Each has one call that waits for its object, at most. */
-const connectionsMax = 4_096;
-const lineMax = 65_536;
-
-export function linuxPrograms({
-  socketPath,
-  log,
-}: {
+export const linuxPrograms = (options: {
   readonly socketPath: string;
+  readonly clock: Clock;
   readonly log: Log;
-}): Programs {
-  return {
-    has: (pid) => existsSync(`/proc/${pid}`),
-    serve: (answer) => {
-      // Half closed by a program that a signal has woken: it still reads its answer.
-      const server = createServer({ allowHalfOpen: true }, (socket) => take(socket, answer));
-      server.maxConnections = connectionsMax;
-      server.on('error', (error) => log.error('programs cannot ask', { detail: error.message }));
-      rmSync(socketPath, { force: true }); // of a predecessor that was killed
-      // Whoever is on this node may ask; what for is judged by who he is.
-      server.listen(socketPath, () => chmodSync(socketPath, 0o666));
-      return { stop: () => void server.close() };
-    },
-  };
+}): Programs => ({
+  has: (pid) => existsSync(`/proc/${pid}`),
+  serve: (answer) =>
+    serveProgramSocket({
+      ...{ path: options.socketPath, clock: options.clock, log: options.log },
+      // Each has one call that waits for its object, at most; a line has 500 operations, or the values of a large set.
+      ...{ connectionsMax: 4_096, lineMax: 65_536, told, textBytes },
+      answer,
+    }),
+});
+
+/** The last word of what sends a text is its length. A longer one than may be is refused without it. */
+function textBytes(words: readonly string[]): Reply<number> {
+  const bytes = words[0] === 'msgsnd' ? Number(words.at(-1)) : 0;
+  return bytes >= 0 && bytes <= ipcLimits.msgMax
+    ? ok(bytes)
+    : fail('EINVAL', 'longer than any message');
 }
 
-function take(socket: Socket, answer: ProgramCall): void {
-  const given = new AbortController();
-  let bytes = Buffer.alloc(0);
-  socket.on('error', () => {}); // it ended: nobody waits for the answer
-  socket.on('close', () => given.abort());
-  socket.on('end', () => given.abort());
-  socket.on('data', (more: Buffer) => {
-    bytes = Buffer.concat([bytes, more]);
-    const end = bytes.indexOf('\n');
-    if (end < 0 && bytes.length < lineMax) return;
-    const words = bytes.toString('latin1', 0, Math.max(end, 0)).split(' ');
-    // The last word of what sends a text is its length.
-    const length = words[0] === 'msgsnd' ? Number(words.at(-1)) : 0;
-    if (!(length >= 0 && length <= ipcLimits.msgMax)) return void socket.end(told(tooLong));
-    const text = bytes.subarray(end + 1, end + 1 + length);
-    if (text.length < length) return;
-    socket.removeAllListeners('data').resume();
-    const caller = peerCredentials(socket);
-    const asked = caller
-      ? answer(caller, words, text, given.signal)
-      : Promise.resolve(fail('EPERM', 'who asks?'));
-    void asked.then((reply) => socket.end(told(reply)));
-  });
-}
-
-const tooLong = fail('EINVAL', 'longer than any message');
-
-function told(reply: Reply<ProgramReply>): Buffer {
-  if (!reply.ok) return Buffer.from(`error ${errnoNumber[reply.errno]} ${reply.errno}\n`);
+function told(reply: Reply<ProgramReply>): string | Uint8Array {
+  if (!reply.ok) return `error ${errnoNumber[reply.errno]} ${reply.errno}\n`;
   const { words, text } = reply.value;
-  if (!text) return Buffer.from(`ok ${words}\n`);
+  if (!text) return `ok ${words}\n`;
   return Buffer.concat([Buffer.from(`text ${text.length} ${words}\n`), text]);
 }
