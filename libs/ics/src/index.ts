@@ -20,6 +20,7 @@ export {
   type MembershipLinkOptions,
 } from './membership-link.ts';
 export { nkeyProof } from './nkey.ts';
+export { processEnd } from './process-end.ts';
 export { linkRouter, type RouterLink, type RouterLinkOptions } from './router-link.ts';
 export { memoryStreams } from './stream.memory.ts';
 export { tcpStreams } from './stream.tcp.ts';

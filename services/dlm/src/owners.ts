@@ -1,11 +1,9 @@
 // The processes that sessions belong to: their locks go as soon as vproc's origin of the pid knows that they
 // have ended, wherever they ran by then. A session of which no process is known lasts until it is not heard of.
-import { fail, originOf, type Reply, rangeOf, vproc } from '@ssi/contracts';
-import { sleep } from '@ssi/ports';
+import { rangeOf } from '@ssi/contracts';
+import { processEnd } from '@ssi/ics';
 import type { LocalNode } from './local-node.ts';
 import type { Sessions } from './sessions.ts';
-
-const retryMs = 200;
 
 export class Owners {
   readonly #node: LocalNode;
@@ -29,23 +27,10 @@ export class Owners {
 
   async #follow(pid: number): Promise<void> {
     const { clock, ics } = this.#node;
-    for (let known = false; !this.#node.stopped && this.#sessions.hasOf(pid); ) {
-      const { view } = this.#node;
-      const origin = view && originOf(view, pid);
-      const asked = { pid, reap: false };
-      const reply: Reply<unknown> =
-        origin === undefined
-          ? fail('EHOSTUNREACH', 'nobody is its origin now')
-          : await (known
-              ? ics.call(vproc, 'wait', origin, asked)
-              : ics.call(vproc, 'where', origin, { pid }));
-      const isUnknown = !reply.ok && reply.errno === 'ESRCH';
-      if (known && (reply.ok || isUnknown || reply.errno === 'ECHILD'))
-        return this.#sessions.exited(pid);
-      // No process of the cluster: a service or an engine started it beside them.
-      if (isUnknown) return this.#sessions.follows(pid, false);
-      known ||= reply.ok;
-      if (!reply.ok) await sleep(clock, retryMs);
-    }
+    const isWanted = () => !this.#node.stopped && this.#sessions.hasOf(pid);
+    const end = await processEnd({ ics, clock, view: () => this.#node.view, isWanted }, pid);
+    if (end === 'ended') this.#sessions.exited(pid);
+    // No process of the cluster: a service or an engine started it beside them.
+    else if (end === 'unknown') this.#sessions.follows(pid, false);
   }
 }

@@ -1,6 +1,7 @@
 // The sessions of programs that do not know they have one: a session for each process, until that has ended, wherever
 // it ran by then.
-import { fail, ok, originOf, type Reply, rangeOf, vproc } from '@ssi/contracts';
+import { fail, ok, type Reply } from '@ssi/contracts';
+import { processEnd } from '@ssi/ics';
 import { type Clock, type Ics, sleep } from '@ssi/ports';
 import type { LocalNode } from './local-node.ts';
 import type { Sessions } from './sessions.ts';
@@ -44,17 +45,10 @@ export class ProgramSessions {
 
   async #untilEnded(pid: number): Promise<void> {
     const { ics, clock, node, isHere } = this.#d;
-    while (!node.stopped) {
-      const { view } = node;
-      const isOurs = view && rangeOf(pid, view.pidBits) >= 1;
-      const origin = isOurs ? originOf(view, pid) : undefined;
-      const reply =
-        origin === undefined
-          ? fail('EHOSTUNREACH', 'nobody is its origin now')
-          : await ics.call(vproc, 'wait', origin, { pid, reap: false });
-      const isOver = reply.ok || reply.errno === 'ECHILD' || reply.errno === 'ESRCH';
-      // What a service started beside the cluster's processes is known to this node only.
-      if ((isOver || !isOurs) && !isHere(pid)) return;
+    const isWanted = () => !node.stopped;
+    while ((await processEnd({ ics, clock, view: () => node.view, isWanted }, pid)) === 'unknown') {
+      // Forked a moment ago, or started by a service beside the cluster's processes: this node knows of it.
+      if (!isHere(pid)) return;
       await sleep(clock, retryMs);
     }
   }
