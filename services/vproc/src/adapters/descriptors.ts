@@ -8,7 +8,7 @@ import {
   readlinkSync,
   statfsSync,
 } from 'node:fs';
-import { cfsType, mountTypes } from './proc-tables.ts';
+import { cfsType, type MountTypes, mountTypes } from './proc-tables.ts';
 
 export interface Descriptor {
   readonly fd: number;
@@ -16,7 +16,8 @@ export interface Descriptor {
   readonly link: string;
   /** Flags of open(2). */
   readonly flags: number;
-  readonly mountId: number;
+  /** Type of the file system that it is on; undefined: on no mount that its process sees. */
+  readonly mount: string | undefined;
   /** 0: a kernel that does not tell (before 5.14). */
   readonly ino: number;
   /** `major:minor` of a device. */
@@ -26,8 +27,8 @@ export interface Descriptor {
   readonly queue?: true;
   /** A terminal's master: the number of its slave. */
   readonly ttyIndex?: number;
-  /** inotify: devices of what it watches, as `major:minor`. */
-  readonly watchedDevices?: readonly string[];
+  /** inotify: types of the file systems that it watches. */
+  readonly watches?: readonly string[];
   /** A lock that excludes others is on it; one for reading can be held by both copies at once. */
   readonly locked?: true;
 }
@@ -37,7 +38,8 @@ const exclusiveLock = /^lock:(?!\s+\d+: (FLOCK|POSIX|OFDLCK)\s+\S+\s+READ\b)/m;
 
 /** Empty where the process is gone. */
 export function readDescriptors(pid: number): Descriptor[] {
-  const types = mountTypes(pid).byId;
+  const types = mountTypes(pid);
+  if (types.byId.size === 0) return [];
   return numbers(`/proc/${pid}/fd`).flatMap((fd) => {
     try {
       return [readDescriptor(pid, fd, types)];
@@ -50,7 +52,7 @@ export function readDescriptors(pid: number): Descriptor[] {
 /** A program that runs may open another file under the number while it is read: then it is read again. */
 const readsMax = 100;
 
-function readDescriptor(pid: number, fd: number, types: ReadonlyMap<number, string>): Descriptor {
+function readDescriptor(pid: number, fd: number, types: MountTypes): Descriptor {
   for (let reads = 1; ; reads++) {
     const seen = openSync(`/proc/${pid}/fd/${fd}`, oPath);
     try {
@@ -69,25 +71,20 @@ const oPath = 0o10000000;
 
 const placeIn = (info: string): string => info.match(/^(mnt_id|ino):.*/gm)?.join() ?? '';
 
-function describe(
-  fd: number,
-  seen: number,
-  info: string,
-  types: ReadonlyMap<number, string>,
-): Descriptor {
+function describe(fd: number, seen: number, info: string, types: MountTypes): Descriptor {
   const link = readlinkSync(`/proc/self/fd/${seen}`);
-  const mountId = Number(/^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? 0);
+  const mount = types.byId.get(Number(/^mnt_id:\s*(\d+)/m.exec(info)?.[1]));
   const ttyIndex = /^tty-index:\s*(\d+)/m.exec(info)?.[1];
-  const watched = [...info.matchAll(/^inotify .*? sdev:([0-9a-f]+)/gm)].map(([, dev = '0']) =>
-    kernelDevice(Number.parseInt(dev, 16)),
+  const watches = [...info.matchAll(/^inotify .*? sdev:([0-9a-f]+)/gm)].flatMap(
+    ([, dev = '0']) => types.byDevice.get(kernelDevice(Number.parseInt(dev, 16))) ?? [],
   );
   return {
-    ...{ fd, link, mountId },
+    ...{ fd, link, mount },
     flags: Number.parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? '0', 8),
     ino: Number(/^ino:\s*(\d+)/m.exec(info)?.[1] ?? 0),
-    ...kindOf(seen, link, types.get(mountId)),
+    ...kindOf(seen, link, mount),
     ...(ttyIndex ? { ttyIndex: Number(ttyIndex) } : {}),
-    ...(watched.length > 0 ? { watchedDevices: watched } : {}),
+    ...(watches.length > 0 ? { watches } : {}),
     ...(exclusiveLock.test(info) ? { locked: true } : {}),
   };
 }

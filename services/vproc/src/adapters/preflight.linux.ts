@@ -13,7 +13,6 @@ import {
   allPids,
   cfsMounts,
   cfsType,
-  mountTypes,
   statusField,
   systemVUsers,
   unixPeers,
@@ -160,21 +159,17 @@ function deviceReasons(
     reasons.set(`${code} ${detail}`, { code, pid, detail });
   };
   const ownTerminals = new Set([...tree.values()].flat().flatMap(({ ttyIndex }) => ttyIndex ?? []));
-  const types = mountTypes(pid);
-  // It ended while we looked: what is gone stands in no way.
-  if (types.byId.size === 0) return [];
   const own = new Set<string>(streams ? Object.values(streams) : []);
   for (const d of tree.get(pid) ?? []) {
-    const { fd, link, mountId, device, watchedDevices } = d;
+    const { fd, link, device } = d;
     const name = `descriptor ${fd}: ${link}`;
     if (d.locked) add('ELOCK', `${name} is locked`);
     if (d.fifo && !own.has(link))
       add('EEXTERNALFD', `${name} is a FIFO: who else uses it would stay`);
     const kind = link.startsWith('anon_inode:') && anonymous.find(([form]) => form.test(link));
     if (kind) add(kind[1], name);
-    if (watchedDevices?.some((dev) => types.byDevice.get(dev) === 'overlay'))
-      add('EINOTIFY', `${name} watches an overlay file system`);
-    if (link.startsWith('/') && !kernelOwn.test(link) && !types.byId.has(mountId) && !device) {
+    if (d.watches?.includes('overlay')) add('EINOTIFY', `${name} watches an overlay file system`);
+    if (link.startsWith('/') && !kernelOwn.test(link) && d.mount === undefined && !device) {
       if (d.queue) add('EPOSIXMQ', name);
       else add('EEXTERNALFD', `${name} is on a mount that is not its node's`);
     }
@@ -189,14 +184,10 @@ function deviceReasons(
 }
 
 /** Inodes of the cluster file system that a tree has open. */
-function onClusterFiles(descriptors: ReadonlyMap<number, readonly Descriptor[]>): number[] {
-  const inodes = new Set<number>();
-  for (const [pid, open] of descriptors) {
-    const types = mountTypes(pid).byId;
-    for (const { mountId, ino } of open) if (types.get(mountId) === cfsType) inodes.add(ino);
-  }
-  return [...inodes];
-}
+const onClusterFiles = (descriptors: ReadonlyMap<number, readonly Descriptor[]>): number[] => {
+  const open = [...descriptors.values()].flat().filter((d) => d.mount === cfsType);
+  return [...new Set(open.map((d) => d.ino))];
+};
 
 /** A chain this long is no chain: the pids were reused while it was read. */
 const ancestorsMax = 256;

@@ -26,10 +26,12 @@ export const cfsMounts = (): string[] =>
     .map((line) => line.split(' ')[4] ?? '');
 
 /** File system types of the mounts a process sees, by mount id and by `major:minor`. */
-export function mountTypes(pid: number): {
+export interface MountTypes {
   readonly byId: ReadonlyMap<number, string>;
   readonly byDevice: ReadonlyMap<string, string>;
-} {
+}
+
+export function mountTypes(pid: number): MountTypes {
   const byId = new Map<number, string>();
   const byDevice = new Map<string, string>();
   for (const line of readOr(`/proc/${pid}/mountinfo`).split('\n')) {
