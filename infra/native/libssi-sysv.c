@@ -7,7 +7,8 @@
  * cc -std=c11 -O2 -Wall -Wextra -shared -fPIC -o libssi-sysv.so libssi-sysv.c
  */
 #define _GNU_SOURCE
-#include <dirent.h>
+#include "door.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
@@ -20,11 +21,9 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#define nodes_dir "/run/ssi/node"
 enum {
   line_max = 65536, /* 500 operations, or the values of a large set */
   tries_max = 1500, /* 30 s: the service starts again within them */
@@ -37,27 +36,15 @@ union semun { int val; struct semid_ds *buf; unsigned short *array; struct semin
 /* What the kernel would have been asked, where there is no node. */
 #define real(name) ((typeof(&name))dlsym(RTLD_NEXT, #name))
 
-/* Each node has its own folders there; only one's with the socket. Looked for each time: a program may move. */
-static bool find_door(struct sockaddr_un *door) {
-  struct dirent *entry;
-  bool found = false;
-  int before = errno; /* which a call that succeeds leaves alone */
-  DIR *dir = opendir(nodes_dir);
-  *door = (struct sockaddr_un){.sun_family = AF_UNIX};
-  while (dir && !found && (entry = readdir(dir))) {
-    int n = snprintf(door->sun_path, sizeof door->sun_path, nodes_dir "/%s/sysvipc", entry->d_name);
-    found = n < (int)sizeof door->sun_path && access(door->sun_path, F_OK) == 0;
-  }
-  if (dir) closedir(dir);
-  errno = before;
-  return found;
-}
+/* Where the thread's call goes. Looked for in each: a program may have moved. */
+static __thread struct sockaddr_un door = {.sun_family = AF_UNIX};
+static bool on_node(void) { return find_door("sysvipc", &door); }
 
-static int connected(const struct sockaddr_un *door) {
+static int connected(void) {
   struct timespec pause = {.tv_nsec = pause_ns};
   for (int i = 0; i < tries_max; i++) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)door, sizeof *door) == 0) return fd;
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&door, sizeof door) == 0) return fd;
     close(fd);
     nanosleep(&pause, NULL);
   }
@@ -81,12 +68,9 @@ static bool send_all(int fd, const char *bytes, size_t length) {
  * the answer, whichever it is, is read.
  */
 static int ask(const char *request, const void *text, size_t text_length, char *words, void *into, size_t *length) {
-  struct sockaddr_un door;
   char *line = malloc(line_max + message_max);
   size_t have = 0, head = 0, want = 0;
-  int fd = -1, failed = 0, before = errno;
-  if (line && find_door(&door)) fd = connected(&door);
-  else if (line) errno = ENOSYS;
+  int failed = 0, before = errno, fd = line ? connected() : -1;
   if (fd < 0) return free(line), -1;
   if (!send_all(fd, request, strlen(request)) || !send_all(fd, text, text_length)) failed = EIDRM;
   while (!failed && (head == 0 || have < head + want)) {
@@ -109,7 +93,7 @@ static int ask(const char *request, const void *text, size_t text_length, char *
   close(fd);
   if (!failed) {
     char *after = strchr(line, ' ');
-    if (want > 0 || !strncmp(line, "text ", 5)) after = after ? strchr(after + 1, ' ') : NULL;
+    if (!strncmp(line, "text ", 5)) after = after ? strchr(after + 1, ' ') : NULL;
     strcpy(words, after ? after + 1 : "");
     if (length) {
       if (want > *length) want = *length;
@@ -120,11 +104,6 @@ static int ask(const char *request, const void *text, size_t text_length, char *
   free(line);
   errno = failed ? failed : before;
   return failed ? -1 : 0;
-}
-
-static bool on_node(void) {
-  struct sockaddr_un door;
-  return find_door(&door);
 }
 
 static int number(const char *request) {
@@ -217,10 +196,7 @@ int semtimedop(int id, struct sembuf *ops, size_t count, const struct timespec *
   return result;
 }
 
-int semop(int id, struct sembuf *ops, size_t count) {
-  if (!on_node()) return real(semop)(id, ops, count);
-  return semtimedop(id, ops, count, NULL);
-}
+int semop(int id, struct sembuf *ops, size_t count) { return semtimedop(id, ops, count, NULL); }
 
 /* How many semaphores GETALL and SETALL are about. */
 static int nsems_of(int id, char *words) {

@@ -7,9 +7,9 @@
  * cc -std=c11 -O2 -Wall -Wextra -shared -fPIC -o libssi.so libssi.c
  */
 #define _GNU_SOURCE
+#include "door.h"
 #include "ssi.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -18,12 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define nodes_dir "/run/ssi/node"
 enum { line_max = 4096, tries_max = 1500, pause_ns = 20000000 /* 30 s: a vproc starts again within them */ };
 
 static struct sockaddr_un door = {.sun_family = AF_UNIX};
@@ -31,20 +29,10 @@ static __thread char detail[line_max];
 
 const char *ssi_detail(void) { return detail; }
 
-/* Each node has its own folders there; only one's with the socket. Before any fork, since this allocates. */
-static int find_door(void) {
+/* Before any fork, since this allocates. */
+static int enter(void) {
   detail[0] = 0;
-  struct sockaddr_un found = {.sun_family = AF_UNIX};
-  struct dirent *entry;
-  DIR *dir = opendir(nodes_dir);
-  while (dir && (entry = readdir(dir))) {
-    int n = snprintf(found.sun_path, sizeof found.sun_path, nodes_dir "/%s/ssisys", entry->d_name);
-    if (n >= (int)sizeof found.sun_path || access(found.sun_path, F_OK) != 0) continue;
-    door = found;
-    closedir(dir);
-    return 0;
-  }
-  if (dir) closedir(dir);
+  if (find_door("ssisys", &door)) return 0;
   snprintf(detail, sizeof detail, "this process does not run on a node");
   return ENOSYS;
 }
@@ -95,7 +83,7 @@ static clusternode_t number_here(void) {
 }
 
 clusternode_t clusternode_num(void) {
-  int failed = find_door();
+  int failed = enter();
   if (failed) errno = failed;
   return failed ? 0 : number_here();
 }
@@ -138,7 +126,7 @@ __attribute__((noreturn)) static void refuse(int ready, int failed) {
 }
 
 pid_t rfork(clusternode_t node) {
-  int ready[2], failed = find_door();
+  int ready[2], failed = enter();
   char request[64], words[line_max];
   sigset_t all, before;
   clusternode_t home = failed ? 0 : number_here();
