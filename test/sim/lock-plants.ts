@@ -10,6 +10,18 @@ interface LockPlant extends Plant {
 
 const doubled = ['linearizable'];
 
+/** What a node tells the new master of each resource that it holds locks of. */
+const rebuilding =
+  (bent: (locks: readonly object[]) => object[]): NonNullable<Plant['ics']> =>
+  (ics, service) =>
+    service === 'dlm'
+      ? bendServed(ics, 'dlm.rebuild', async (plain, q) => {
+          const reply = (await plain(q)) as { ok: boolean; value?: { locks: object[][] } };
+          const { value } = reply;
+          return value ? ok({ ...value, locks: value.locks.map(bent) }) : reply;
+        })
+      : ics;
+
 export const lockPlants: readonly LockPlant[] = [
   {
     name: 'a directory asks nobody which resources have a master',
@@ -82,27 +94,12 @@ export const lockPlants: readonly LockPlant[] = [
   {
     name: 'a new master is told of no lock that is held',
     checkers: doubled,
-    ics: (ics, service) =>
-      service === 'dlm'
-        ? bendServed(ics, 'dlm.rebuild', async (plain, q) => {
-            const reply = (await plain(q)) as { ok: boolean; value?: { locks: object[][] } };
-            const { value } = reply;
-            return value ? ok({ ...value, locks: value.locks.map(() => []) }) : reply;
-          })
-        : ics,
+    ics: rebuilding(() => []),
   },
   {
     name: 'a new master is told of no byte range that is held',
     checkers: doubled,
     more: true,
-    ics: (ics, service) =>
-      service === 'dlm'
-        ? bendServed(ics, 'dlm.rebuild', async (plain, q) => {
-            const reply = (await plain(q)) as { ok: boolean; value?: { locks: object[][] } };
-            const { value } = reply;
-            const bare = (one: object): object => ({ ...one, ranges: undefined });
-            return value ? ok({ ...value, locks: value.locks.map((l) => l.map(bare)) }) : reply;
-          })
-        : ics,
+    ics: rebuilding((locks) => locks.map((lock) => ({ ...lock, ranges: undefined }))),
   },
 ];

@@ -1,6 +1,7 @@
 // The kernel's requests about open files: opens and closes are told to the server, so that a file outlives its
 // last name. Nothing goes through the page cache: what one node writes the next read of another sees.
 import {
+  type Entry,
   errno,
   type Filesystem,
   fallocateFlag,
@@ -33,20 +34,20 @@ export function fileOperations(
 ): Filesystem {
   const { server } = c;
   const open = (r: Request, ino: number) => c.change(r, { op: 'open', ino, client: c.name });
+  const opened = (entry: Entry | number) =>
+    typeof entry === 'number' ? entry : { ...entry, flags };
   return {
     async create(r, { name, mode }) {
       const made = { name, mode: fileType.REGULAR | (mode & 0o7777), client: c.name };
-      const entry = await c.make(r, made);
-      return typeof entry === 'number' ? entry : { ...entry, flags };
+      return opened(await c.make(r, made));
     },
     async tmpfile(r, { mode }) {
       const made = { parent: r.node, mode: fileType.REGULAR | (mode & 0o7777), client: c.name };
-      const entry = await c.entryAfter(r, { op: 'tmpfile', ...made });
-      return typeof entry === 'number' ? entry : { ...entry, flags };
+      return opened(await c.entryAfter(r, { op: 'tmpfile', ...made }));
     },
     async open(r, { flags: how, killSuidGid }) {
-      const opened = await open(r, r.node);
-      if (opened < 0) return opened;
+      const done = await open(r, r.node);
+      if (done < 0) return done;
       if (how & truncate) {
         const cut = await cutOff(r, killSuidGid);
         if (cut < 0) {
