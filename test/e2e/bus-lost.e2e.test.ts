@@ -53,6 +53,18 @@ describe.skipIf(!canRunNative)('end to end: no bus, and interrupted', { timeout:
     expect(footprint(other.name)).toMatchObject({ ...empty, nftTables: expect.anything() });
   });
 
+  test('down in the middle of up: up says so at once, and takes down nothing that comes after it', async () => {
+    const other = { ...cluster, name: `${cluster.name}d` };
+    const { seen, ended } = follow(other, 'up', '--detach');
+    await waitUntil('it waits', () => seen.stderr.includes('waiting for the nodes'), 30_000);
+    expect(await follow(other, 'down').ended).toBe(0);
+    // It would wait for its nodes for 60 s.
+    const code = await Promise.race([ended, new Promise((late) => setTimeout(late, 20_000))]);
+    expect(code, seen.stderr).toBe(1);
+    expect(seen.stderr).toContain('was taken down meanwhile');
+    expect(footprint(other.name)).toMatchObject({ ...empty, nftTables: expect.anything() });
+  });
+
   test('up with a bus that is not there: ECONNREFUSED, and nothing is left', async () => {
     const other = { ...cluster, name: `${cluster.name}n` };
     const { seen, ended } = follow(other, 'up', '--detach', '--nats', 'nats://127.0.0.1:1');

@@ -12,21 +12,29 @@ export async function bringUp(options: UpOptions): Promise<Reply<ClusterFile>> {
   const started = await up(options);
   if (!started.ok) return started;
   options.onProgress('waiting for the nodes to be UP');
-  const ready = await waitForNodes(options.name, options.nodes, options.signal);
-  if (ready.ok) return started;
+  const ready = await waitForNodes(started.value, options.nodes, options.signal);
   const { name } = options;
+  // Another may be up under its name by now.
+  if (!isThere(started.value))
+    return fail('ECANCELED', `cluster "${name}" was taken down meanwhile`);
+  if (ready.ok) return started;
   const log = `/run/ssi/clusters/${name}/n*/*.log`;
   // What did not come up is kept for a look only where somebody asks for it.
   if (process.env.SSI_DEBUG !== '1') await down(name);
   return fail(ready.errno, `${ready.detail}; SSI_DEBUG=1 keeps it, with its logs in ${log}`);
 }
 
+function isThere({ name, nats }: ClusterFile): boolean {
+  const found = readClusterFile(name);
+  return found.ok && found.value.nats === nats;
+}
+
 async function waitForNodes(
-  name: string,
+  cluster: ClusterFile,
   count: number,
   signal: AbortSignal | undefined,
 ): Promise<Reply<undefined>> {
-  const connected = await connect({ cluster: name, waitMs: upDeadlineMs });
+  const connected = await connect({ cluster: cluster.name, waitMs: upDeadlineMs });
   if (!connected.ok) return connected;
   const ssi = connected.value;
   let states = 'no node answers';
@@ -36,7 +44,7 @@ async function waitForNodes(
         const nodes = await ssi.nodes();
         if (nodes.ok) states = nodes.value.map((n) => `${n.num} ${n.state}`).join(', ');
         const isUp = nodes.ok ? nodes.value.filter((n) => n.state === 'UP' && n.answers) : [];
-        return isUp.length === count || signal?.aborted === true;
+        return isUp.length === count || signal?.aborted === true || !isThere(cluster);
       },
       upDeadlineMs,
       30,
